@@ -1,0 +1,167 @@
+"""Tickets and passes: what a visitor carries, and how it is signed.
+
+A *ticket* is proof of a place in line and permits nothing (itsdangerous, HMAC-SHA256). A *pass* is permission to enter one
+room until it expires (a JWS/JWT, HS256, RFC 7515 and 7519), so that an edge can verify it natively. Keys are separated by
+purpose: the two never verify as each other. The newest key of the ring signs, every listed key verifies.
+"""
+
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from itsdangerous import BadData, URLSafeSerializer
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+KEY_BYTES = 32
+LEEWAY = 30.0  # seconds; the clocks of two gates may differ by this much
+MAX_TOKEN = 1024  # characters; longer ones are not looked at
+
+
+class InvalidCredential(Exception):
+    """The token is not one of ours: forged, cut, of another purpose or room, or signed by a key we no longer list."""
+
+
+class ExpiredPass(InvalidCredential):
+    """The pass is ours, and over. ``expired`` carries it, so that its ticket's fate can still be told."""
+
+    def __init__(self, expired: "Pass") -> None:
+        super().__init__("pass expired")
+        self.expired = expired
+
+
+class WeakKey(ValueError):
+    """A signing key is not 32 random bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A place in line. Order is ``(epoch, number)``, lowest first."""
+
+    room: str
+    epoch: int  # grows when the store lost its state
+    number: int
+    joined: int  # Unix time, milliseconds
+    id: str  # 16 random bytes, base64url without padding
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Permission to enter ``room`` until ``expires`` (Unix time, seconds). ``id`` is the id of the ticket it came from."""
+
+    room: str
+    id: str
+    issued: float
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One signing secret. ``id`` goes into the pass as ``kid``."""
+
+    id: str
+    secret: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != KEY_BYTES or len(set(self.secret)) < 12:
+            raise WeakKey(f"key {self.id!r}: a signing key is {KEY_BYTES} random bytes; let `gate keys rotate` make one")
+
+    def derive(self, purpose: str) -> bytes:
+        """A key for one purpose (HKDF-Expand with one block, RFC 5869 section 2.3)."""
+        return hmac.digest(self.secret, b"floodgate/" + purpose.encode() + b"\x01", "sha256")
+
+
+class KeyRing:
+    """The signing keys, oldest first. Immutable; a rotation makes a new ring.
+
+    Raises :class:`ValueError` when empty.
+    """
+
+    def __init__(self, keys: tuple[Key, ...]) -> None:
+        if not keys:
+            raise ValueError("the key ring is empty")
+        self.keys = keys
+        self.newest = keys[-1]
+        self._tickets = URLSafeSerializer(
+            [key.derive("ticket") for key in keys],
+            salt="gate.ticket",
+            serializer=json,
+            serializer_kwargs={"separators": (",", ":")},
+            signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+        )
+        self._passes = {key.id: OctKey.import_key(key.derive("pass")) for key in keys}
+
+    # -- tickets
+
+    def sign_ticket(self, ticket: Ticket) -> str:
+        payload = [ticket.room, ticket.epoch, ticket.number, ticket.joined, ticket.id]
+        text = self._tickets.dumps(payload)
+        return text if isinstance(text, str) else text.decode()
+
+    def read_ticket(self, token: str, room: str) -> Ticket:
+        """The ticket in ``token``. Raises :class:`InvalidCredential`."""
+        if len(token) > MAX_TOKEN:
+            raise InvalidCredential("too long")
+        try:
+            found_room, epoch, number, joined, id_ = self._tickets.loads(token)
+        except (BadData, ValueError, TypeError) as error:
+            raise InvalidCredential("not a ticket of ours") from error
+        if found_room != room:
+            raise InvalidCredential("a ticket for another room")
+        return Ticket(room, int(epoch), int(number), int(joined), str(id_))
+
+    # -- passes
+
+    def sign_pass(self, granted: Pass) -> str:
+        claims = {
+            "aud": granted.room,
+            "jti": granted.id,
+            "iat": int(granted.issued),
+            "exp": int(granted.expires),
+        }
+        header = {"alg": "HS256", "typ": "JWT", "kid": self.newest.id}
+        body = json.dumps(claims, separators=(",", ":"))
+        return jws.serialize_compact(header, body, self._passes[self.newest.id], algorithms=["HS256"])
+
+    def read_pass(self, token: str, room: str, now: float) -> Pass:
+        """The pass in ``token``. Raises :class:`ExpiredPass` or :class:`InvalidCredential`."""
+        if len(token) > MAX_TOKEN:
+            raise InvalidCredential("too long")
+        try:
+            header = json.loads(_unpad(token.partition(".")[0]))
+            key = self._passes[header["kid"]]
+            signed = jws.deserialize_compact(token, key, algorithms=["HS256"])
+            claims: Any = json.loads(signed.payload)
+            found = Pass(str(claims["aud"]), str(claims["jti"]), float(claims["iat"]), float(claims["exp"]))
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise InvalidCredential("not a pass of ours") from error
+        if found.room != room:
+            raise InvalidCredential("a pass for another room")
+        if found.expires <= now:
+            raise ExpiredPass(found)
+        return found
+
+    # -- what the origin gets
+
+    def sign_visitor(self, room: str, visitor: str, now: float) -> str:
+        """The ``Gate-Signature`` header: ``t=<unix seconds>; v1=<hex>`` over ``room|visitor|t``.
+
+        The origin checks it with the key named ``origin`` in ``gate keys show --purpose origin``.
+        """
+        stamp = str(int(now))
+        tag = hmac.digest(self.newest.derive("origin"), f"{room}|{visitor}|{stamp}".encode(), "sha256").hex()
+        return f"t={stamp}; v1={tag}"
+
+
+def _unpad(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def new_id(random_bytes: Callable[[int], bytes]) -> str:
+    """16 random bytes as 22 base64url characters."""
+    return urlsafe_b64encode(random_bytes(16)).rstrip(b"=").decode()

@@ -1,0 +1,191 @@
+"""The order of decisions (docs/architecture.md has the same table, and a test holds the two together).
+
+====  ==========================================  =====================
+step  question                                    if so
+====  ==========================================  =====================
+1     is it one of the gate's own endpoints?      own
+2     is the fallback ordered on?                 fallback; ordered
+3     does a bypass rule name the visitor?        go to 6, past the room
+4     has this client used up a limit?            limit
+5     may this visitor enter the room?            wait, closed, or go on
+6     can the origin take one more?               fallback, shed
+7     —                                           forward
+====  ==========================================  =====================
+
+Malformed requests never come this far: the wire refuses them while it reads the facts.
+:func:`decide` never waits. Where it needs a word from the store it answers with an *ask*; the shell puts the question
+and calls again with what it was told.
+"""
+
+import hmac
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_network
+
+from gate.core.credentials import Pass, Ticket
+from gate.core.decision import Ask, Claim, Decision, Hit, Join, Told
+from gate.core.settings import Bypass, Limit, Room, Route, Settings
+from gate.core.snapshot import RoomView, Snapshot
+from gate.core.visit import Visit
+from gate.core.words import Outcome, Reason, RoomMode, RouteClass
+
+OWN_PREFIX = "/__gate"
+STORE_RETRY = 10.0  # seconds a visitor is asked to wait while the store does not answer
+HOLD_RETRY = 20.0
+_NOTHING_TOLD = Told()
+
+
+def decide(visit: Visit, snapshot: Snapshot, settings: Settings, told: Told = _NOTHING_TOLD) -> Decision | Ask:
+    """What happens to this request, or what to ask the store first. Total: it has an answer for every visit."""
+    if visit.path.widened == OWN_PREFIX or visit.path.widened.startswith(OWN_PREFIX + "/"):
+        return Decision(Outcome.OWN, Reason.ENDPOINT)
+
+    route = route_for(visit, settings)
+    if snapshot.fallback_on:
+        reason = Reason.ORDERED if snapshot.fallback.value == "on" else Reason.ORIGIN_DOWN
+        return Decision(Outcome.FALLBACK, reason, route=None, retry_after=settings.fallback.retry_after)
+
+    room = room_for(visit, settings)
+    bypassed = room is not None and any(_bypasses(rule, visit) for rule in room.bypass)
+
+    if not bypassed:
+        for limit in settings.limits:
+            if not _matches(limit, visit):
+                continue
+            if limit.name not in told.quotas:
+                client = client_of(limit, visit)
+                if client is not None:
+                    return Hit(limit, client)
+                continue
+            quota = told.quotas[limit.name]
+            if quota is not None and not quota.allowed:
+                return Decision(
+                    Outcome.LIMIT, Reason.RATE_LIMIT, route=route, retry_after=quota.reset, limit=limit, quota=quota
+                )
+
+    if room is None:
+        entry: Decision | Ask = Decision(Outcome.FORWARD, Reason.UNGUARDED, route=route)
+    elif bypassed:
+        entry = Decision(Outcome.FORWARD, Reason.BYPASS, room=room.name, route=route)
+    else:
+        entry = replace_route(may_enter(visit, snapshot, room, told), route)
+    if not isinstance(entry, Decision) or entry.outcome is not Outcome.FORWARD:
+        return entry
+    return can_take(entry, snapshot, settings)
+
+
+def may_enter(visit: Visit, snapshot: Snapshot, room: Room, told: Told) -> Decision | Ask:
+    """Step 5. A valid pass always enters, except a revoked one; what the room's mode says comes before the line."""
+    view = snapshot.rooms.get(room.name) or RoomView(room.name)
+    held = visit.passes.get(room.name)
+    if held is not None and held.id in view.revoked:
+        held = None
+    if view.mode is RoomMode.OPEN:
+        return Decision(Outcome.FORWARD, Reason.OPEN, room=room.name, held=held)
+    if held is not None:
+        return _with_pass(held, room, snapshot.taken)
+
+    ticket = visit.tickets.get(room.name)
+    if ticket is not None and told.entry is not None and told.entry.status == "spent":
+        ticket = None
+    decision = _newcomer(room, view, snapshot, ticket, told)
+    if room.shadow and (not isinstance(decision, Decision) or decision.outcome is not Outcome.FORWARD):
+        if isinstance(decision, Decision):
+            return Decision(Outcome.FORWARD, Reason.SHADOW, room=room.name, ticket=decision.ticket)
+        return decision
+    return decision
+
+
+def _newcomer(room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | None, told: Told) -> Decision | Ask:
+    if view.mode is RoomMode.CLOSED:
+        return Decision(Outcome.CLOSED, Reason.ROOM_CLOSED, room=room.name, ticket=ticket)
+    if told.entry is not None and told.entry.status != "spent":
+        entry = told.entry
+        if entry.status == "entered":
+            granted = Pass(room.name, entry.ticket.id, snapshot.taken, entry.expires)
+            return Decision(Outcome.FORWARD, Reason.ADMITTED, room=room.name, ticket=entry.ticket, granted=granted)
+        return _wait(room, entry.reason, entry.ticket, entry.retry_after)
+    if told.entry_failed or not snapshot.store_up:
+        return _wait(room, Reason.STORE, ticket, STORE_RETRY)
+    if ticket is None:
+        return Join(room)
+    if view.mode is RoomMode.HOLD:
+        return _wait(room, Reason.HOLD, ticket, HOLD_RETRY)
+    if is_called(ticket, view):
+        return Claim(room, ticket)
+    return _wait(room, Reason.LINE, ticket, None)
+
+
+def is_called(ticket: Ticket, view: RoomView) -> bool:
+    """Tickets of an earlier epoch came before everything that this epoch has numbered."""
+    return ticket.epoch < view.epoch or (ticket.epoch == view.epoch and ticket.number <= view.serving)
+
+
+def _with_pass(held: Pass, room: Room, now: float) -> Decision:
+    renew = held.expires - now < room.session / 2
+    return Decision(Outcome.FORWARD, Reason.PASS, room=room.name, held=held, renew=renew)
+
+
+def _wait(room: Room, reason: Reason, ticket: Ticket | None, retry_after: float | None) -> Decision:
+    return Decision(Outcome.WAIT, reason, room=room.name, ticket=ticket, retry_after=retry_after)
+
+
+def can_take(entry: Decision, snapshot: Snapshot, settings: Settings) -> Decision:
+    """Step 6: the route's breaker, then shedding by class. Critical routes are never shed."""
+    route = entry.route
+    if route is not None and route.name in snapshot.open_breakers:
+        return replace(entry, outcome=Outcome.FALLBACK, reason=Reason.BREAKER)
+    kind = route.class_ if route is not None else RouteClass.NORMAL
+    if entry.room is not None and (route is None or "class_" not in route.model_fields_set):
+        kind = RouteClass.CRITICAL  # what a room guards matters, unless its route says otherwise
+    level = snapshot.shed_level
+    if (level >= 1 and kind is RouteClass.SHEDDABLE) or (level >= 2 and kind is RouteClass.NORMAL):
+        reason = Reason.ORDERED if snapshot.shedding.value in ("1", "2") else Reason.OVERLOAD
+        return replace(entry, outcome=Outcome.SHED, reason=reason, retry_after=settings.fallback.retry_after)
+    return entry
+
+
+# --------------------------------------------------------------------------- which rules apply
+
+
+def route_for(visit: Visit, settings: Settings) -> Route | None:
+    """The first route that matches, in the order of the file."""
+    return next((route for route in settings.routes if _matches(route, visit)), None)
+
+
+def room_for(visit: Visit, settings: Settings) -> Room | None:
+    """The first room that guards this path, in the order of the file."""
+    return next((room for room in settings.rooms.values() if _matches(room, visit)), None)
+
+
+def _matches(rule: Room | Route | Limit, visit: Visit) -> bool:
+    return any(pattern.matches(visit.method, visit.path.widened) for pattern in rule.match)
+
+
+def _bypasses(rule: Bypass, visit: Visit) -> bool:
+    if rule.address is not None and (visit.address is None or visit.address not in rule.address):
+        return False
+    if rule.path is not None and not rule.path.matches(visit.method, visit.path.widened):
+        return False
+    for name, value in (rule.header or {}).items():
+        given = visit.header(name.lower().encode())
+        if given is None or not hmac.compare_digest(given, value.encode()):
+            return False
+    return True
+
+
+def client_of(limit: Limit, visit: Visit) -> str | None:
+    """Who this visit counts for, or None when it carries no such mark. IPv6 counts by /64: one household, one client."""
+    if limit.by == "address":
+        if visit.address is None:
+            return None
+        if isinstance(visit.address, IPv6Address):
+            return str(ip_network((visit.address, 64), strict=False))
+        return str(visit.address)
+    if limit.by == "pass":
+        return next((held.id for held in visit.passes.values()), None)
+    value = visit.header(limit.by.removeprefix("header:").lower().encode())
+    return None if value is None else value.decode("latin-1")
+
+
+def replace_route(decision: Decision | Ask, route: Route | None) -> Decision | Ask:
+    return replace(decision, route=route) if isinstance(decision, Decision) else decision

@@ -1,0 +1,60 @@
+"""An immutable picture of everything outside the request that a decision looks at; refreshed in the background."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gate.core.words import RoomMode, Shedding, Switch
+
+
+@dataclass(frozen=True, slots=True)
+class RoomView:
+    """One room as the store last told it, with the operator's orders on top of the config."""
+
+    name: str
+    mode: RoomMode = RoomMode.AUTO
+    amount: int = 0  # rate: `amount` new visitors …
+    period: float = 60.0  # … per this many seconds
+    burst: int = 1
+    active: int | None = None
+    message: str = ""  # the operator's word to everybody in line
+    epoch: int = 1
+    serving: int = 0  # the highest number called so far
+    last: int = 0  # the highest number given so far
+    waiting: int = 0  # numbers given and not yet called, plus those called and still at the door
+    inside: int = 0  # seats taken
+    tokens: float = 0.0  # whole and part tokens in the bucket when the picture was taken
+    admitted_per_second: float = 0.0  # measured over the last minute; 0 when unknown
+    revoked: frozenset[str] = frozenset()  # pass ids given back before their time
+
+    @property
+    def per_second(self) -> float:
+        return self.amount / self.period
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """``taken`` is Unix time in seconds. A snapshot older than the store's deadline says ``store_up = False``."""
+
+    taken: float = 0.0
+    store_up: bool = False
+    origin_up: bool = True
+    fallback: Switch = Switch.AUTO
+    shedding: Shedding = Shedding.AUTO
+    overload: int = 0  # 0 none, 1 shed sheddable, 2 shed normal too: what the gate measured
+    open_breakers: frozenset[str] = frozenset()  # names of routes whose breaker refuses right now
+    rooms: Mapping[str, RoomView] = field(default_factory=dict)
+
+    @property
+    def shed_level(self) -> int:
+        """0, 1 or 2: the operator's order, else the measurement."""
+        match self.shedding:
+            case Shedding.AUTO:
+                return self.overload
+            case Shedding.OFF:
+                return 0
+            case _:
+                return int(self.shedding)
+
+    @property
+    def fallback_on(self) -> bool:
+        return self.fallback is Switch.ON or (self.fallback is Switch.AUTO and not self.origin_up)
