@@ -1,0 +1,51 @@
+# `make demo` and `make test` need nothing before them but Python 3.11+, make and a package index.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.dev-installed
+RUN_STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types unit e2e browser load bench demo-oscar dist clean debian help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(RUN_STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Floodgate needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(STAMP): $(RUN_STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(RUN_STAMP) ## the whole thing on this machine, with a tour: shop, gate, store, console
+	$(BIN)/gate demo $(ARGS)
+
+test: $(STAMP) debian ## every test, in its short form
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest $(ARGS)
+
+debian: ## Debian packages for the tests: chromium, redis-server (as root; else it says what is left out)
+	@.ci/debian
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+unit: $(STAMP) ## the fast tests only
+	$(BIN)/pytest -m 'not slow and not browser' $(ARGS)
+
+demo-oscar: $(STAMP) ## a real third-party shop (django-oscar) behind the gate
+	$(BIN)/python -m tests.oscar.demo $(ARGS)
+
+dist: $(STAMP) ## build the wheel
+	$(BIN)/python -m build --wheel
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .cache .bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

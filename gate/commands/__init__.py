@@ -1,0 +1,1 @@
+"""The commands of ``gate``, one module each; every module has ``register(app)``."""

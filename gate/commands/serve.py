@@ -1,0 +1,50 @@
+"""``gate serve``: run the gate."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gate import config, logs
+from gate.core.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(serve)
+
+
+def serve(
+    config_file: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The config; see `gate check`.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that serve visitors; instead of `workers:`.")] = None,
+) -> None:
+    """Run the gate until SIGTERM or Ctrl-C. SIGHUP, or a changed config file, reloads without losing a request."""
+    from gate.serve import StartError, Supervisor
+
+    def amend(settings: Settings) -> Settings:
+        return settings if workers is None else settings.model_copy(update={"workers": workers})
+
+    try:
+        path = config.find(config_file)
+        settings = amend(config.load(path))
+    except config.ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    logs.configure(settings.log)
+    try:
+        asyncio.run(Supervisor(path, settings, amend).run(_announce))
+    except StartError as error:
+        typer.echo(f"gate: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _announce(supervisor: "object") -> None:
+    from gate.serve import Supervisor
+
+    assert isinstance(supervisor, Supervisor)  # noqa: S101 - narrows the type for a lazily imported class
+    settings = supervisor.settings
+    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    say(f"gate: visitors on http://{settings.listen}, operators on http://{settings.operator.listen}")
+    if supervisor.new_token is not None:
+        say(f"gate: operator token, shown only this once: {supervisor.new_token}")

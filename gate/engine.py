@@ -1,0 +1,373 @@
+"""The gate's decisions at work in one worker: facts in, decisions and answers out.
+
+The engine holds the pure parts (rules, breakers, overload, health) and the things they need (lines, quotas, pages), and
+keeps the :class:`~gate.core.snapshot.Snapshot` that every decision reads. The wire and the web see nothing else of the gate.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from gate.core.address import Trust
+from gate.core.answer import Answer, Fields
+from gate.core.breaker import Breaker
+from gate.core.cookies import TICKET_AGE, set_cookie
+from gate.core.credentials import KeyRing, Pass
+from gate.core.decide import decide, may_enter
+from gate.core.decision import Ask, Claim, Decision, Hit, Join, Told
+from gate.core.facts import Refusal
+from gate.core.health import Health
+from gate.core.line import RoomState, Terms
+from gate.core.orders import Orders
+from gate.core.overload import Overload
+from gate.core.settings import Limit, Room, Settings
+from gate.core.settle import Result, is_failure, settle
+from gate.core.snapshot import RoomView, Snapshot
+from gate.core.visit import Form, Visit
+from gate.core.words import Outcome, Reason
+from gate.store.line import Line
+from gate.store.link import StoreUnavailable
+from gate.store.quotas import Quotas
+from gate.web.pages import Pages
+
+FORM_LIMIT = Limit.model_validate({"match": "/__gate/notify-me", "rate": "5/minute", "by": "address"})
+RENEWALS_KEPT = 4096
+_PRIVATE: Fields = ((b"cache-control", b"private, no-store"), (b"cdn-cache-control", b"no-store"), (b"surrogate-control", b"no-store"))
+
+
+class Meter(Protocol):
+    """What the engine reports; :mod:`gate.web.metrics` counts it."""
+
+    def decided(self, decision: Decision) -> None: ...
+    def origin(self, result: Result) -> None: ...
+
+
+@dataclass(slots=True)
+class Shop:
+    """The origin as this worker knows it."""
+
+    health: Health
+    overload: Overload
+    breakers: dict[str, Breaker]
+
+
+class Engine:
+    """One per worker. Not thread-safe: everything runs on the worker's event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keyring: KeyRing,
+        trust: Trust,
+        *,
+        lines: dict[str, Line],
+        quotas: Quotas,
+        pages: Pages,
+        meter: Meter,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.keyring = keyring
+        self.trust = trust
+        self.pages = pages
+        self.meter = meter
+        self.now = clock
+        self.ticks = ticks
+        self.orders = Orders()
+        self.shop = Shop(
+            health=Health(
+                settings.origin.health.fall if settings.origin.health else 3,
+                settings.origin.health.rise if settings.origin.health else 2,
+            ),
+            overload=Overload(settings.shedding.in_flight, settings.shedding.latency),
+            breakers={
+                route.name: Breaker(route.breaker.failures, route.breaker.within, route.breaker.open)
+                for route in settings.routes
+                if route.breaker is not None
+            },
+        )
+        self._lines = lines
+        self._quotas = quotas
+        self._states: dict[str, RoomState] = {}
+        self._store_up = False
+        self._renewed: dict[str, Pass] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.snapshot = Snapshot()
+        self.compose()
+
+    # ------------------------------------------------------------------ the picture
+
+    def compose(self) -> None:
+        """A new snapshot from the latest store states, orders, health, breakers and load."""
+        tick = self.ticks()
+        self.snapshot = Snapshot(
+            taken=self.now(),
+            store_up=self._store_up,
+            origin_up=self.shop.health.up,
+            fallback=self.orders.fallback,
+            shedding=self.orders.shedding,
+            overload=self.shop.overload.level(tick),
+            open_breakers=frozenset(name for name, breaker in self.shop.breakers.items() if breaker.refuses(tick)),
+            rooms={name: self._view(name, room) for name, room in self.settings.rooms.items()},
+        )
+
+    def _view(self, name: str, room: Room) -> RoomView:
+        orders = self.orders.room(name)
+        amount, period = orders.amount_and_period(room)
+        view = RoomView(
+            name,
+            mode=orders.mode,
+            amount=amount,
+            period=period,
+            burst=orders.burst_of(room),
+            active=orders.active_of(room),
+            message=orders.message_of(room),
+        )
+        state = self._states.get(name)
+        if state is None:
+            return view
+        return replace(
+            view,
+            epoch=state.epoch,
+            serving=state.serving,
+            last=state.last,
+            waiting=state.waiting,
+            inside=state.inside,
+            tokens=state.tokens,
+            admitted_per_second=state.admitted_per_second,
+            revoked=state.revoked,
+        )
+
+    def terms(self, room: Room) -> Terms:
+        """What the store's scripts need to know of a room right now."""
+        orders = self.orders.room(room.name)
+        amount, period = orders.amount_and_period(room)
+        return Terms(
+            amount=amount,
+            period=period,
+            burst=orders.burst_of(room),
+            active=orders.active_of(room),
+            session=room.session,
+            mode=orders.mode,
+        )
+
+    async def refresh(self) -> None:
+        """Ask the store for every room's state, then compose. Called several times a second."""
+        try:
+            names = list(self.settings.rooms)
+            states = await asyncio.gather(*(self._lines[name].tick(self.terms(self.settings.rooms[name])) for name in names))
+            self._states.update(zip(names, states, strict=True))
+            self._store_up = True
+        except StoreUnavailable:
+            self._store_up = False
+        self.compose()
+
+    # ------------------------------------------------------------------ deciding
+
+    async def consider(self, visit: Visit) -> Decision:
+        """The decision for this request, after putting to the store what :func:`decide` asks."""
+        return await self._resolve(lambda told: decide(visit, self.snapshot, self.settings, told))
+
+    async def consider_room(self, visit: Visit, name: str, *, claim: bool = True) -> Decision:
+        """The same for one named room (the room endpoints). Without ``claim`` a called ticket is only looked at."""
+        room = self.settings.rooms[name]
+
+        def step(told: Told) -> Decision | Ask:
+            asked = may_enter(visit, self.snapshot, room, told)
+            if isinstance(asked, Claim) and not claim:
+                return Decision(Outcome.WAIT, Reason.RATE, room=name, ticket=asked.ticket)
+            return asked
+
+        return await self._resolve(step)
+
+    async def _resolve(self, step: Callable[[Told], Decision | Ask]) -> Decision:
+        told = Told()
+        while True:
+            asked = step(told)
+            match asked:
+                case Decision():
+                    return asked
+                case Hit(limit=limit, client=client):
+                    quota = await self._quotas.hit(limit, client)
+                    told = replace(told, quotas={**told.quotas, limit.name: quota})
+                case Join(room=room):
+                    told = await self._tell(told, self._lines[room.name].join(self.terms(room), self.snapshot.rooms[room.name]))
+                case Claim(room=room, ticket=ticket):
+                    told = await self._tell(told, self._lines[room.name].claim(ticket, self.terms(room)))
+
+    async def _tell(self, told: Told, question: Coroutine[Any, Any, Any]) -> Told:
+        try:
+            return replace(told, entry=await question)
+        except StoreUnavailable:
+            return replace(told, entry_failed=True)
+
+    async def hit_form(self, visit: Visit) -> bool:
+        """May this client send the e-mail form once more? Yes when the store cannot tell."""
+        quota = await self._quotas.hit(FORM_LIMIT, str(visit.address))
+        return quota is None or quota.allowed
+
+    # ------------------------------------------------------------------ answering
+
+    def answer(self, visit: Visit, decision: Decision) -> Answer:
+        """The gate's own response to every decision that is not forwarded."""
+        answer = self._render(visit, decision)
+        self.meter.decided(decision)
+        return answer.plus((b"gate-decision", decision.label.encode()), *self.cookies(visit, decision))
+
+    def _render(self, visit: Visit, decision: Decision) -> Answer:
+        now = self.now()
+        match decision.outcome:
+            case Outcome.WAIT:
+                return self.pages.waiting(visit, decision, self.snapshot.rooms[decision.room or ""], now)
+            case Outcome.CLOSED:
+                return self.pages.closed(visit, decision, self.snapshot.rooms[decision.room or ""])
+            case Outcome.LIMIT:
+                return self.pages.limited(visit, decision)
+            case Outcome.SHED:
+                if decision.route is not None and decision.route.fallback is not None:
+                    return self.pages.canned(decision.route.fallback, visit)
+                return self.pages.shed(visit, decision)
+            case _:
+                if decision.route is not None and decision.route.fallback is not None:
+                    return self.pages.canned(decision.route.fallback, visit)
+                return self.pages.fallback(visit, decision, now)
+
+    def refuse(self, refusal: Refusal, wants: Form = "html") -> Answer:
+        """The answer to a request that could not be read."""
+        decision = Decision(Outcome.REFUSE, refusal.reason, detail=refusal.detail)
+        self.meter.decided(decision)
+        answer = self.pages.problem(refusal.status, refusal.detail, wants)
+        return answer.plus((b"gate-decision", decision.label.encode()))
+
+    def cookies(self, visit: Visit, decision: Decision) -> Fields:
+        """The Set-Cookie fields that this decision asks for."""
+        secure = visit.scheme == "https"
+        fields: list[tuple[bytes, bytes]] = []
+        if decision.outcome in (Outcome.WAIT, Outcome.CLOSED) and decision.ticket is not None:
+            room = decision.ticket.room
+            if visit.tickets.get(room) != decision.ticket:
+                fields.append(set_cookie("ticket", room, self.keyring.sign_ticket(decision.ticket), TICKET_AGE, secure=secure))
+        granted = decision.granted or (self._renew(decision) if decision.renew else None)
+        if granted is not None:
+            age = max(1, int(granted.expires - self.now()))
+            fields.append(set_cookie("pass", granted.room, self.keyring.sign_pass(granted), age, secure=secure))
+            if granted.room in visit.tickets:
+                fields.append(set_cookie("ticket", granted.room, "", 0, secure=secure))
+        return tuple(fields)
+
+    def _renew(self, decision: Decision) -> Pass | None:
+        """A pass that lives from now on; its seat is extended in the background. Parallel requests share one renewal."""
+        held = decision.held
+        if held is None:
+            return None
+        room = self.settings.rooms[held.room]
+        known = self._renewed.get(held.id)
+        now = self.now()
+        if known is not None and known.expires - now > room.session / 2:
+            return known
+        renewed = Pass(held.room, held.id, now, now + room.session)
+        if len(self._renewed) >= RENEWALS_KEPT:
+            self._renewed.clear()
+        self._renewed[held.id] = renewed
+        self._later(self._lines[held.room].renew(held.id, self.terms(room)))
+        return renewed
+
+    # ------------------------------------------------------------------ forwarding
+
+    def headers_for_origin(self, visit: Visit, decision: Decision) -> Fields:
+        """Who this is, signed, so that the origin can refuse what did not come through the gate."""
+        carried = decision.granted or decision.held
+        if decision.room is None or carried is None:
+            return ()
+        signature = self.keyring.sign_visitor(decision.room, carried.id, self.snapshot.taken)
+        return (
+            (b"gate-room", decision.room.encode()),
+            (b"gate-visitor", carried.id.encode()),
+            (b"gate-signature", signature.encode()),
+        )
+
+    def headers_for_visitor(self, visit: Visit, decision: Decision) -> Fields:
+        """To add to the origin's response; cache fields here replace the origin's.
+
+        What a room guards is personal: an edge that stored it would serve it to those who wait.
+        """
+        fields: Fields = ((b"gate-decision", decision.label.encode()), *self.cookies(visit, decision))
+        if decision.room is not None and decision.reason in (Reason.PASS, Reason.ADMITTED):
+            fields += _PRIVATE
+        return fields
+
+    def start(self, visit: Visit, decision: Decision) -> "Attempt":
+        """Call right before a forwarded request goes out; :meth:`Attempt.close` when it is over in any way."""
+        self.meter.decided(decision)
+        return Attempt(self, decision)
+
+    def on_command(self, visit: Visit, decision: Decision, value: bytes) -> None:
+        """The origin's ``Gate-Command``. ``release``: this visitor is done, the seat is free, the pass is over."""
+        carried = decision.granted or decision.held
+        if value.strip().lower() == b"release" and carried is not None:
+            self._later(self._lines[carried.room].release(carried.id))
+
+    def _later(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and isinstance(task.exception(), StoreUnavailable):
+            self._store_up = False
+
+    async def drain(self) -> None:
+        """Wait for what was left to do in the background."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=2.0)
+
+
+class Attempt:
+    """One forwarded request, from just before it goes out until it is over."""
+
+    __slots__ = ("_breaker", "_closed", "_decision", "_engine", "_generation", "_settled")
+
+    def __init__(self, engine: Engine, decision: Decision) -> None:
+        self._engine = engine
+        self._decision = decision
+        self._settled = self._closed = False
+        self._breaker = engine.shop.breakers.get(decision.route.name) if decision.route is not None else None
+        self._generation: int | None = None
+        tick = engine.ticks()
+        if self._breaker is not None:
+            before = self._breaker.generation
+            self._generation = self._breaker.acquire(tick)
+            if self._breaker.generation != before:
+                engine.compose()  # the one probe is taken: nobody else goes through
+        engine.shop.overload.began(tick)
+
+    def settle(self, result: Result) -> Decision:
+        """What came back: the decision to deliver it (FORWARD), or the fallback to answer with."""
+        engine, tick = self._engine, self._engine.ticks()
+        self._settled = True
+        engine.meter.origin(result)
+        engine.shop.overload.answered(result.seconds, tick)
+        if result.trouble is None:
+            engine.shop.health.record_answer()
+        elif engine.settings.origin.health is not None and engine.settings.origin.health.passive:
+            engine.shop.health.record_trouble(engine.now())
+        if self._breaker is not None and self._generation is not None:
+            before = self._breaker.generation
+            self._breaker.report(self._generation, not is_failure(result), tick)
+            if self._breaker.generation != before:
+                engine.compose()
+        return settle(self._decision, result)
+
+    def close(self) -> None:
+        """Over. Without :meth:`settle` the visitor left first, which counts for nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._engine.shop.overload.ended()
+        if not self._settled and self._breaker is not None and self._generation is not None:
+            self._breaker.abandon(self._generation)
+            self._engine.compose()

@@ -1,0 +1,46 @@
+from gate.core.health import Health
+
+
+def test_it_starts_up_and_falls_after_three_failures_in_a_row():
+    health = Health(fall=3, rise=2)
+    for now, ok in enumerate([False, False, True, False, False]):
+        health.record(ok, now)
+        assert health.up
+    health.record(False, 9.0)
+    assert not health.up
+    assert health.since == 9.0
+
+
+def test_it_rises_after_two_good_checks_in_a_row():
+    health = Health(fall=1, rise=2)
+    health.record(False, 0)
+    for ok in (True, False, True):
+        health.record(ok, 1)
+        assert not health.up
+    health.record(True, 5)
+    assert health.up
+
+
+def test_an_origin_that_flaps_at_the_probe_period_changes_nothing():
+    health = Health(fall=3, rise=2)
+    for now in range(100):
+        health.record(now % 2 == 0, now)
+    assert health.up
+
+
+def test_requests_without_any_answer_take_it_down_while_the_checks_are_good():
+    health = Health(fall=3, rise=2)
+    for _ in range(11):
+        health.record_trouble(1)
+    assert health.up
+    health.record_trouble(2)
+    assert not health.up
+
+
+def test_one_answer_between_forgives():
+    health = Health(fall=3, rise=2)
+    for _ in range(11):
+        health.record_trouble(1)
+    health.record_answer()
+    health.record_trouble(2)
+    assert health.up

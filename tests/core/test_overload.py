@@ -1,0 +1,50 @@
+from gate.core.overload import HOLD, LEAST, Overload
+
+
+def test_requests_in_flight_beyond_the_limit_raise_the_level_at_once():
+    load = Overload(in_flight=10, latency=1.0)
+    for _ in range(10):
+        load.began(0)
+    assert load.level(0) == 0
+    load.began(0)
+    assert load.level(0) == 1
+    for _ in range(10):
+        load.began(0)
+    assert load.level(0) == 2
+
+
+def test_the_level_falls_only_after_a_quiet_time():
+    load = Overload(in_flight=1, latency=1.0)
+    load.began(0)
+    load.began(0)
+    load.ended()
+    load.ended()
+    assert load.level(HOLD - 0.1) == 1
+    assert load.level(HOLD + 0.1) == 0
+
+
+def test_a_slow_origin_raises_it_once_there_are_enough_samples():
+    load = Overload(in_flight=100, latency=1.0)
+    for _ in range(LEAST - 1):
+        load.answered(1.5, 0)
+    assert load.level(0) == 0
+    load.answered(1.5, 0)
+    assert load.level(0) == 1
+    for _ in range(LEAST * 10):
+        load.answered(2.5, 1)
+    assert load.level(1) == 2
+
+
+def test_one_slow_answer_in_twenty_is_not_overload():
+    load = Overload(in_flight=100, latency=1.0)
+    for turn in range(100):
+        load.answered(9.0 if turn % 20 == 0 else 0.1, 0)
+    assert load.level(0) == 0
+
+
+def test_old_samples_are_forgotten():
+    load = Overload(in_flight=100, latency=1.0)
+    for _ in range(50):
+        load.answered(5.0, 0)
+    assert load.level(0) == 2
+    assert load.level(20) == 0
