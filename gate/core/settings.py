@@ -4,125 +4,42 @@ The object that validation returns is the object the gate runs on; the descripti
 the JSON Schema. Reading files and reporting positions is :mod:`gate.config`'s business.
 """
 
-import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, Self
 
-from limits import RateLimitItem
-from limits import parse as parse_limit
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
-from gate.core.pattern import Pattern
+from gate.core.notation import (
+    EDGE_PRESETS,
+    Cidr,
+    Duration,
+    File,
+    Host,
+    Listen,
+    Match,
+    Matches,
+    Network,
+    Positive,
+    Rate,
+    RoomName,
+    Server,
+    Size,
+    Store,
+    Trusted,
+    check_client,
+    check_colour,
+    check_language,
+    check_url_path,
+    checked,
+    mask_values,
+    parse_duration,
+    parse_rate,
+    text_schema,
+)
 from gate.core.words import Order, RouteClass
 
-Network = IPv4Network | IPv6Network
-
-# --------------------------------------------------------------------------- scalar notations
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-
-
-def parse_duration(value: Any) -> float:
-    """``500ms``, ``15s``, ``10m``, ``2h``, ``1d`` → seconds. Raises :class:`ValueError`."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise ValueError(f"a duration needs a unit: write {value}s, {value}m or {value}ms")
-    match = _DURATION.fullmatch(str(value).strip())
-    if match is None:
-        raise ValueError(f"{value!r} is not a duration; write a number and ms, s, m, h or d, like 30s or 10m")
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def parse_rate(value: Any) -> RateLimitItem:
-    """``120/minute``, ``5 per second``, ``100/10 minutes`` in the notation of the limits package."""
-    if isinstance(value, RateLimitItem):
-        return value
-    try:
-        return parse_limit(str(value))
-    except ValueError as error:
-        raise ValueError(
-            f"{value!r} is not a rate; write a whole number per unit, like 120/minute, 5/second or 1000/hour"
-        ) from error
-
-
-def _parse_size(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    match = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB)", str(value).strip())
-    if match is None:
-        raise ValueError(f"{value!r} is not a size; write bytes or a number with KiB, MiB or GiB, like 10MiB")
-    return int(match[1]) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[match[2]]
-
-
-def _parse_network(value: Any) -> Network:
-    if isinstance(value, (IPv4Network, IPv6Network)):
-        return value
-    try:
-        return ip_network(str(value))
-    except ValueError as error:
-        raise ValueError(f"{value!r} is not an address or network; write 203.0.113.7 or 10.0.0.0/8 ({error})") from error
-
-
-def _parse_pattern(value: Any) -> Pattern:
-    return value if isinstance(value, Pattern) else Pattern.parse(str(value))
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) or value is None else [value]
-
-
-def _schema(kind: str, pattern: str | None, examples: list[str]) -> Any:
-    extra: dict[str, Any] = {"examples": examples}
-    if pattern:
-        extra["pattern"] = pattern
-    return Field(json_schema_extra=extra, description=kind)
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str)]
-Size = Annotated[int, BeforeValidator(_parse_size, json_schema_input_type=int | str)]
-Rate = Annotated[Any, BeforeValidator(parse_rate, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
-Cidr = Annotated[Any, BeforeValidator(_parse_network, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
-Match = Annotated[Any, BeforeValidator(_parse_pattern, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
-Matches = Annotated[list[Match], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
-Positive = Annotated[int, Field(gt=0)]
-
-
-def _check_listen(value: str) -> str:
-    host, sep, port = value.rpartition(":")
-    if not sep or not port.isdigit() or int(port) > 65535 or not host:
-        raise ValueError(f"{value!r} is not an address and port; write 127.0.0.1:8080, 0.0.0.0:80 or [::]:8080")
-    return value
-
-
-Listen = Annotated[str, AfterValidator(_check_listen)]
-
-
-def _check_server(value: str) -> str:
-    if not re.fullmatch(r"https?://[^/?#@\s]+/?", value):
-        raise ValueError(f"{value!r} is not an origin server; write http://127.0.0.1:9000 or https://shop.internal, no path")
-    return value.rstrip("/")
-
-
-def _check_store(value: str) -> str:
-    if value != "embedded" and not re.match(r"(rediss?|unix|redis\+sentinel|redis\+cluster)://", value):
-        raise ValueError(f"{value!r} is not a store; write embedded, redis://host:6379/0, rediss://…, or unix:///path.sock")
-    return value
-
-
-def _check_room_name(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", value):
-        raise ValueError(f"{value!r} is not a room name; use lower-case letters, digits and -, at most 32, letter first")
-    return value
+__all__ = ["EDGE_PRESETS", "Network", "parse_duration", "parse_rate"]
 
 
 class Model(BaseModel):
@@ -140,6 +57,8 @@ class Operator(Model):
 
 
 class Timeouts(Model):
+    """How long the origin may take."""
+
     connect: Duration = 1.0
     """How long an origin server may take to accept a connection."""
     first_byte: Duration = 15.0
@@ -149,7 +68,9 @@ class Timeouts(Model):
 
 
 class Health(Model):
-    path: str = Field("/healthz", pattern=r"^/")
+    """Checks that tell whether the shop is up."""
+
+    path: Annotated[str, checked(check_url_path), text_schema("^/", "/healthz")] = "/healthz"
     """What to ask; any 2xx or 3xx answer counts as well."""
     every: Duration = 2.0
     """Time between two checks."""
@@ -166,7 +87,7 @@ class Health(Model):
 class Origin(Model):
     """The shop that is protected."""
 
-    servers: list[Annotated[str, AfterValidator(_check_server)]] = Field(["http://127.0.0.1:9000"], min_length=1)
+    servers: Annotated[list[Server], Field(min_length=1)] = ["http://127.0.0.1:9000"]
     """One or more servers; requests go to the least busy of two picked at random."""
     timeouts: Timeouts = Timeouts()
     health: Health | None = Health()
@@ -178,7 +99,7 @@ class Origin(Model):
 class Edge(Model):
     """What stands in front of the gate, and may be believed."""
 
-    trust: list[str] = []
+    trust: list[Trusted] = []
     """Networks (`10.0.0.0/8`) and presets (`cloudflare`, `fastly`, `cloudfront`, `akamai`): who may name the visitor."""
     header: str | None = None
     """Header in which the networks name the visitor; default `X-Forwarded-For`, from the right. Presets know their own."""
@@ -188,8 +109,10 @@ class Bypass(Model):
     """Who passes a room without a pass. All conditions given must hold; each use is counted apart."""
 
     address: Cidr | None = None
+    """The visitor's address or network."""
     path: Match | None = None
-    header: dict[str, str] | None = None
+    """A path, or method and path, that needs no pass."""
+    header: Annotated[dict[str, str] | None, PlainSerializer(mask_values, when_used="json")] = None
     """Header names and the exact values they must have (compared in constant time)."""
 
     @model_validator(mode="after")
@@ -202,9 +125,9 @@ class Bypass(Model):
 class Room(Model):
     """A waiting room: the routes it guards, how many may enter per minute, how many may be inside."""
 
-    name: str = ""
+    name: SkipJsonSchema[str] = Field("", exclude=True)
     """Filled from the key."""
-    match: Matches = Field(min_length=1)
+    match: Matches
     """Paths it guards: `/checkout/**`, `POST /cart/add`."""
     rate: Rate
     """New visitors per time: `120/minute`."""
@@ -229,9 +152,11 @@ class Room(Model):
 class Limit(Model):
     """At most `rate` requests per client on these paths."""
 
-    match: Matches = Field(min_length=1)
+    match: Matches
+    """Paths: `/search`, `POST /api/**`; one, or a list."""
     rate: Rate
-    by: str = Field("address", pattern=r"^(address|pass|header:[A-Za-z0-9-]+)$")
+    """Requests per time: `20/minute`."""
+    by: Annotated[str, checked(check_client), text_schema(r"^(address|pass|header:[A-Za-z0-9-]+)$", "address")] = "address"
     """Who a client is: `address` (/64 for IPv6), `pass`, or `header:Name`."""
 
     @property
@@ -254,14 +179,17 @@ class Canned(Model):
     """What to answer instead of the origin. Give one of json, html, text and file, or only a status."""
 
     status: int = Field(200, ge=200, le=599)
+    """Status of the answer."""
     json_: Any = Field(None, alias="json")
     """A JSON body, as YAML."""
     html: str | None = None
     """An HTML fragment."""
     text: str | None = None
-    file: FilePath | None = None
+    """Plain text."""
+    file: File | None = None
     """A file, sent as it is; relative to the config file."""
     headers: dict[str, str] = {}
+    """More header fields for the answer."""
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
@@ -276,8 +204,10 @@ class Canned(Model):
 class Route(Model):
     """How requests on these paths are treated."""
 
-    match: Matches = Field(min_length=1)
+    match: Matches
+    """Paths: `/search`, `POST /api/**`; one, or a list."""
     class_: RouteClass = Field(RouteClass.NORMAL, alias="class")
+    """How much it matters: `critical` is never shed, `sheddable` goes first. What a room guards is critical by default."""
     breaker: Breaker | None = None
     """`{}` takes the defaults: 3 failures in 60 s open it for 30 s."""
     fallback: Canned | None = None
@@ -304,7 +234,7 @@ class Shed(Model):
 class Fallback(Model):
     """The static page served while the shop is down or the operator says so."""
 
-    page: FilePath | None = None
+    page: File | None = None
     """Your own HTML page; relative to the config file. Without it, the gate's, with the brand below."""
     phone: str = ""
     """A number for urgent orders."""
@@ -320,18 +250,22 @@ class Brand(Model):
     """How the gate's pages look."""
 
     name: str = "Our shop"
-    logo: FilePath | None = None
+    """The shop's name, in titles and headings."""
+    logo: File | None = None
     """SVG or PNG, at most 6 KiB: it is embedded in the page."""
-    colour: str = Field("#0b57d0", pattern=r"^#[0-9a-fA-F]{6}$")
-    """Accent colour; its contrast is checked."""
+    colour: Annotated[str, checked(check_colour), text_schema("^#[0-9a-fA-F]{6}$", "#0b57d0")] = "#0b57d0"
+    """Accent colour, under white text; `gate check` warns when that is hard to read."""
     message: str = ""
     """A sentence under the heading of the waiting page."""
-    languages: list[str] = ["en", "de", "ar"]
+    languages: Annotated[list[Annotated[str, AfterValidator(check_language)]], Field(min_length=1)] = ["en", "de", "ar"]
     """What the pages may be shown in; the first is the default."""
 
 
 class Log(Model):
+    """What the gate writes about itself, as JSON lines on standard error."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is written."""
     access: Literal["off", "sampled", "full"] = "off"
     """One JSON line per request."""
     sample: float = Field(0.01, gt=0, le=1)
@@ -346,19 +280,22 @@ class Settings(Model):
     workers: Positive = 2
     """Processes that serve visitors."""
     operator: Operator = Operator()
-    store: Annotated[str, AfterValidator(_check_store)] = "embedded"
+    store: Store = "embedded"
     """`embedded` runs a private Valkey; several gates share `redis://`, `rediss://` or `unix://`."""
     store_password: SecretStr | None = None
     """Better from the environment (`GATE_STORE_PASSWORD`) or a secret file than from here."""
-    state: FilePath = FilePath("~/.local/state/floodgate")
+    state: File = Field(FilePath("~/.local/state/floodgate"), validate_default=True)
     """Directory for the key ring, e-mails and operator credentials; 0700."""
-    hosts: list[str] = []
+    hosts: list[Host] = []
     """The shop's host names; others get 421. Empty accepts every well-formed one."""
     origin: Origin = Origin()
     edge: Edge = Edge()
-    rooms: dict[Annotated[str, AfterValidator(_check_room_name)], Room] = {}
+    rooms: dict[RoomName, Room] = {}
+    """Waiting rooms by name; the first that matches a request guards it."""
     limits: list[Limit] = []
+    """Per-client limits; all that match apply."""
     routes: list[Route] = []
+    """Treatment of paths; the first that matches a request applies."""
     shedding: Shed = Shed()
     fallback: Fallback = Fallback()
     brand: Brand = Brand()
