@@ -1,0 +1,244 @@
+"""The gate at a glance: what the console, ``gate status`` and ``GET /api/v1/status`` show. Also the API's schema."""
+
+from typing import Literal
+
+from limits import RateLimitItem
+from pydantic import BaseModel, ConfigDict
+
+from gate.core.orders import Orders
+from gate.core.settings import Settings, parse_rate
+from gate.core.words import RoomMode, Shedding, Switch
+from gate.heartbeat import Beat, Condition, RoomBeat
+
+Setting = Literal["mode", "rate", "burst", "active", "message"]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, extra="forbid")
+
+
+class RoomStatus(Part):
+    name: str
+    mode: RoomMode
+    rate: str
+    """The rate in force, like `120/minute`."""
+    per_second: float
+    """The same, in visitors per second."""
+    burst: int
+    active: int | None
+    """The cap on visitors inside, or null."""
+    message: str
+    """What everybody in line reads."""
+    ordered: list[Setting]
+    """Which of these an operator has set over the config."""
+    shadow: bool
+    waiting: int
+    inside: int
+    serving: int
+    last: int
+    epoch: int
+    tokens: float
+    admitted_per_second: float
+
+    @property
+    def used(self) -> float:
+        """Share of the rate that is used, 0 to 1 (a burst can be more; it counts as 1)."""
+        return min(1.0, self.admitted_per_second / self.per_second) if self.per_second else 0.0
+
+
+class WorkerStatus(Part):
+    number: int
+    pid: int
+    alive: bool
+    """Heard from in the last 5 s."""
+    age: float
+    """Seconds since it was last heard from."""
+    uptime: float
+    """Seconds."""
+    condition: Condition
+    since: float
+    """When the condition began, Unix seconds."""
+    version: int
+    """The orders it follows."""
+    config: str
+    """Digest of the config it follows."""
+    key: str
+    """Id of the key it signs with."""
+    in_flight: int
+    connections: int
+    store_up: bool
+    origin_up: bool
+
+
+class BreakerStatus(Part):
+    route: str
+    open: bool
+    workers: int
+    """How many workers hold it open."""
+
+
+class StoreStatus(Part):
+    up: bool
+    age: float | None
+    """Seconds since the counters were read; null when never."""
+
+
+class OriginStatus(Part):
+    up: bool
+    servers: dict[str, bool]
+
+
+class FallbackStatus(Part):
+    mode: Switch
+    on: bool
+
+
+class SheddingStatus(Part):
+    mode: Shedding
+    level: int
+    """0 none, 1 sheddable routes, 2 normal ones too."""
+
+
+class Status(Part):
+    time: float
+    """Unix seconds."""
+    gate: str
+    """Version of the gate."""
+    version: int
+    """Version of the orders; grows by one with every change."""
+    in_force: bool
+    """Every living worker follows this version."""
+    stored: bool
+    """The orders are in the store; false while it is away."""
+    store: StoreStatus
+    origin: OriginStatus
+    fallback: FallbackStatus
+    shedding: SheddingStatus
+    in_flight: int
+    connections: int
+    workers: list[WorkerStatus]
+    rooms: list[RoomStatus]
+    breakers: list[BreakerStatus]
+    problems: list[str]
+    """What an operator should know now, in sentences."""
+
+
+def gather(
+    settings: Settings, orders: Orders, beats: list[Beat], *, now: float, gate: str, stored: bool, problems: list[str]
+) -> Status:
+    """One picture of what the workers said. Where they differ: shared counters from whoever read them last, and a thing is
+    up when it is for at least one living worker, because one worker's broken path is not an outage."""
+    living = [beat for beat in beats if beat.fresh(now)]
+    informed = max((beat for beat in living if beat.taken > 0), key=lambda beat: beat.taken, default=None)
+    origin_up = any(beat.origin_up for beat in living)
+    level = max((beat.overload for beat in living), default=0)
+    if orders.shedding is not Shedding.AUTO:
+        level = 0 if orders.shedding is Shedding.OFF else int(orders.shedding)
+    servers: dict[str, bool] = {}
+    for beat in living:
+        for url, up in beat.servers.items():
+            servers[url] = servers.get(url, False) or up
+    return Status(
+        time=now,
+        gate=gate,
+        version=orders.version,
+        in_force=bool(living) and all(beat.orders >= orders.version for beat in living),
+        stored=stored,
+        store=StoreStatus(
+            up=any(beat.store_up for beat in living),
+            age=None if informed is None else round(max(0.0, now - informed.taken), 1),
+        ),
+        origin=OriginStatus(up=origin_up, servers=servers),
+        fallback=FallbackStatus(
+            mode=orders.fallback,
+            on=orders.fallback is Switch.ON or (orders.fallback is Switch.AUTO and bool(living) and not origin_up),
+        ),
+        shedding=SheddingStatus(mode=orders.shedding, level=level),
+        in_flight=sum(beat.in_flight for beat in living),
+        connections=sum(beat.connections for beat in living),
+        workers=[_worker(beat, now) for beat in beats],
+        rooms=[
+            _room(settings, orders, name, informed.rooms.get(name, RoomBeat()) if informed else RoomBeat())
+            for name in settings.rooms
+        ],
+        breakers=[
+            BreakerStatus(route=route.name, open=any(held), workers=sum(held))
+            for route in settings.routes
+            if route.breaker is not None
+            for held in ([route.name in beat.open_breakers for beat in living],)
+        ],
+        problems=[*_problems(orders, beats, living), *problems],
+    )
+
+
+def notation(rate: RateLimitItem) -> str:
+    """A rate as it is written in the config: `120/minute`, `100/10 minutes`."""
+    unit = type(rate).GRANULARITY.name
+    return f"{rate.amount}/{unit}" if rate.multiples == 1 else f"{rate.amount}/{rate.multiples} {unit}s"
+
+
+def _worker(beat: Beat, now: float) -> WorkerStatus:
+    return WorkerStatus(
+        number=beat.worker,
+        pid=beat.pid,
+        alive=beat.fresh(now),
+        age=round(beat.age(now), 1),
+        uptime=round(max(0.0, beat.time - beat.started), 1),
+        condition=beat.condition,
+        since=beat.since,
+        version=beat.orders,
+        config=beat.config,
+        key=beat.key,
+        in_flight=beat.in_flight,
+        connections=beat.connections,
+        store_up=beat.store_up,
+        origin_up=beat.origin_up,
+    )
+
+
+def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat) -> RoomStatus:
+    room, ordered = settings.rooms[name], orders.room(name)
+    amount, period = ordered.amount_and_period(room)
+    settings_ordered: tuple[Setting, ...] = ("rate", "burst", "active", "message")
+    set_by_order = [setting for setting in settings_ordered if getattr(ordered, setting) is not None]
+    if ordered.mode is not RoomMode.AUTO:
+        set_by_order.insert(0, "mode")
+    return RoomStatus(
+        name=name,
+        mode=ordered.mode,
+        rate=notation(room.rate if ordered.rate is None else parse_rate(ordered.rate)),
+        per_second=amount / period,
+        burst=ordered.burst_of(room),
+        active=ordered.active_of(room),
+        message=ordered.message_of(room),
+        ordered=set_by_order,
+        shadow=room.shadow,
+        waiting=beat.waiting,
+        inside=beat.inside,
+        serving=beat.serving,
+        last=beat.last,
+        epoch=beat.epoch,
+        tokens=round(beat.tokens, 3),
+        admitted_per_second=round(beat.admitted_per_second, 3),
+    )
+
+
+def _problems(orders: Orders, beats: list[Beat], living: list[Beat]) -> list[str]:
+    found = []
+    if not living:
+        found.append("No worker is alive: visitors get no answer.")
+    silent = [str(beat.worker) for beat in beats if beat not in living]
+    if living and silent:
+        found.append(f"Worker {', '.join(silent)} has not been heard from.")
+    if living and not any(beat.store_up for beat in living):
+        found.append("The store does not answer: passes keep working, the line keeps its order.")
+    elif not all(beat.store_up for beat in living):
+        found.append("The store does not answer some of the workers.")
+    if living and not any(beat.origin_up for beat in living):
+        found.append("The shop does not answer its health checks.")
+    behind = [str(beat.worker) for beat in living if beat.orders < orders.version]
+    if behind:
+        found.append(f"Worker {', '.join(behind)} does not yet follow the last order.")
+    if len({beat.config for beat in living}) > 1:
+        found.append("The workers do not all run the same config.")
+    return found
