@@ -26,7 +26,7 @@ from gate.core.settings import Limit, Room, Settings
 from gate.core.settle import Result, is_failure, settle
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Form, Visit
-from gate.core.words import Outcome, Reason
+from gate.core.words import Outcome, Reason, RoomMode
 from gate.store.line import Line
 from gate.store.link import StoreUnavailable
 from gate.store.quotas import Quotas
@@ -34,7 +34,11 @@ from gate.web.pages import Pages
 
 FORM_LIMIT = Limit.model_validate({"match": "/__gate/notify-me", "rate": "5/minute", "by": "address"})
 RENEWALS_KEPT = 4096
-_PRIVATE: Fields = ((b"cache-control", b"private, no-store"), (b"cdn-cache-control", b"no-store"), (b"surrogate-control", b"no-store"))
+_PRIVATE: Fields = (
+    (b"cache-control", b"private, no-store"),
+    (b"cdn-cache-control", b"no-store"),
+    (b"surrogate-control", b"no-store"),
+)
 
 
 class Meter(Protocol):
@@ -142,7 +146,7 @@ class Engine:
         )
 
     def terms(self, room: Room) -> Terms:
-        """What the store's scripts need to know of a room right now."""
+        """What the store's scripts need to know of a room right now. While the shop is down nobody is called."""
         orders = self.orders.room(room.name)
         amount, period = orders.amount_and_period(room)
         return Terms(
@@ -151,7 +155,7 @@ class Engine:
             burst=orders.burst_of(room),
             active=orders.active_of(room),
             session=room.session,
-            mode=orders.mode,
+            mode=RoomMode.HOLD if self.snapshot.fallback_on and orders.mode is RoomMode.AUTO else orders.mode,
         )
 
     async def refresh(self) -> None:

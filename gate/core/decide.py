@@ -31,6 +31,7 @@ from gate.core.words import Outcome, Reason, RoomMode, RouteClass
 OWN_PREFIX = "/__gate"
 STORE_RETRY = 10.0  # seconds a visitor is asked to wait while the store does not answer
 HOLD_RETRY = 20.0
+DOWN_RETRY = 10.0  # while the shop itself is down
 _NOTHING_TOLD = Told()
 
 
@@ -108,6 +109,8 @@ def _newcomer(room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | N
         return _wait(room, Reason.STORE, ticket, STORE_RETRY)
     if ticket is None:
         return Join(room)
+    if snapshot.fallback_on:  # asked through a room endpoint: a token spent now would be a token lost
+        return _wait(room, Reason.ORIGIN_DOWN, ticket, DOWN_RETRY)
     if view.mode is RoomMode.HOLD:
         return _wait(room, Reason.HOLD, ticket, HOLD_RETRY)
     if is_called(ticket, view):
