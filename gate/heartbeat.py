@@ -58,7 +58,8 @@ class Beat:
     in_flight: int = 0  # requests at the origin
     connections: int = 0  # visitors' connections
     overload: int = 0  # measured: 0, 1, 2
-    open_breakers: tuple[str, ...] = ()
+    first_byte_p90: float = 0.0  # seconds
+    breakers: dict[str, str] = field(default_factory=dict)  # route name: closed, open, half-open
     rooms: dict[str, RoomBeat] = field(default_factory=dict)
 
     def age(self, now: float) -> float:
@@ -81,6 +82,16 @@ def write(directory: Path, beat: Beat) -> None:
     fresh.replace(path)
 
 
+def remove(directory: Path, worker: int, pid: int) -> None:
+    """Takes the file of a worker that ends in order, unless its successor has written there already."""
+    path = directory / f"worker-{worker}.json"
+    try:
+        if json.loads(path.read_bytes())["pid"] == pid:
+            path.unlink()
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+
+
 def read(directory: Path, now: float) -> list[Beat]:
     """The last beat of every worker, by number. Leaves out files that are unreadable or older than :data:`FORGET`."""
     beats = []
@@ -97,7 +108,6 @@ def read(directory: Path, now: float) -> list[Beat]:
 def _from_json(data: dict[str, Any]) -> Beat:
     known = {name: value for name, value in data.items() if name in _NAMES}
     known["condition"] = Condition(known.get("condition", Condition.NORMAL))
-    known["open_breakers"] = tuple(known.get("open_breakers", ()))
     known["rooms"] = {
         name: RoomBeat(**{key: value for key, value in room.items() if key in _ROOM_NAMES})
         for name, room in known.get("rooms", {}).items()

@@ -5,10 +5,12 @@ read yet: that visitor would lose the place in line. An old key leaves the ring 
 """
 
 import json
+import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as BadBase64
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from os import urandom
 from pathlib import Path
 from typing import Any
 
@@ -83,32 +85,39 @@ class KeyFile:
         return cls(listed)
 
 
-def open_ring(state: Path, *, now: float, random: Callable[[int], bytes]) -> KeyRing:
+def ensure_keyring(state: Path, *, clock: Callable[[], float] = time.time, random: Callable[[int], bytes] = urandom) -> KeyRing:
     """The gate's key ring; made, with one key, at the first start, by exactly one of the processes that start at once.
 
     Raises :class:`BadKeyFile`, :class:`gate.private.Unsafe` and :class:`OSError`: the gate must not start then.
     """
-    directory = private.make_directory(state)
+    directory, now = private.make_directory(state), clock()
     if not (directory / FILE).exists():
         private.create(directory / FILE, KeyFile((_fresh(now, now, random),)).to_json())
     return load(directory).ring(now)
 
 
 def load(state: Path) -> KeyFile:
-    """Raises as :func:`open_ring`."""
+    """Raises as :func:`ensure_keyring`."""
     path = state.expanduser() / FILE
     return KeyFile.from_json(private.read(path), str(path))
 
 
 def rotate(
-    state: Path, *, now: float, random: Callable[[int], bytes], keep: int = KEEP, lead: float = LEAD, compromised: bool = False
+    state: Path,
+    *,
+    keep: int = KEEP,
+    lead: float = LEAD,
+    compromised: bool = False,
+    clock: Callable[[], float] = time.time,
+    random: Callable[[int], bytes] = urandom,
 ) -> Listed:
-    """Lists a new key, which signs ``lead`` seconds from now. Raises as :func:`open_ring`.
+    """Lists a new key, which signs ``lead`` seconds from now. Raises as :func:`ensure_keyring`.
 
     ``compromised``: the new key signs at once and is the only one; everybody in line joins anew.
     """
     path = private.make_directory(state) / FILE
     with private.locked(path):
+        now = clock()
         new = _fresh(now, now if compromised else now + lead, random)
         old = () if compromised else load(state).listed
         private.write(path, KeyFile((*_still_needed(old, now, keep - 1), new)).to_json())
@@ -133,21 +142,22 @@ def _fresh(now: float, signs_from: float, random: Callable[[int], bytes]) -> Lis
             continue
 
 
-class KeyWatch:
-    """Follows the file for one worker. A file that cannot be used changes nothing: the last good ring stays."""
+class Keys:
+    """The ring as one worker follows it. A file that cannot be used changes nothing: the last good ring stays."""
 
-    def __init__(self, state: Path, now: float) -> None:
-        """Raises as :func:`open_ring`."""
+    def __init__(self, state: Path, clock: Callable[[], float] = time.time) -> None:
+        """Raises as :func:`ensure_keyring`."""
         self._state = state.expanduser()
+        self._clock = clock
         self._stamp = private.stamp(self._state / FILE)
         self._file = load(self._state)
-        self._due = self._file.next_change(now)
-        self.ring = self._file.ring(now)
         self.problem: str | None = None
-        """Why the file on disk is not in force, for the log and the console."""
+        """Why the file on disk is not in force, for the log."""
+        self.ring: KeyRing
+        self._build()
 
-    def changed(self, now: float) -> KeyRing | None:
-        """The new ring when there is one. One ``stat`` when there is none; meant to be called every second."""
+    def reload(self) -> bool:
+        """True when ``ring`` is a new one. One ``stat`` when it is not; meant to be called every second."""
         stamp = private.stamp(self._state / FILE)
         if stamp != self._stamp:
             self._stamp = stamp
@@ -155,10 +165,14 @@ class KeyWatch:
                 self._file = load(self._state)
             except (BadKeyFile, private.Unsafe, OSError) as error:
                 self.problem = str(error)
-                return None
+                return False
             self.problem = None
-        elif self._due is None or now < self._due:
-            return None
+        elif self._due is None or self._clock() < self._due:
+            return False
+        self._build()
+        return True
+
+    def _build(self) -> None:
+        now = self._clock()
         self._due = self._file.next_change(now)
         self.ring = self._file.ring(now)
-        return self.ring

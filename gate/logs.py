@@ -160,13 +160,19 @@ def configure(settings: Log, stream: TextIO | None = None) -> None:
     logging.captureWarnings(True)
 
 
+def get(name: str) -> structlog.typing.FilteringBoundLogger:
+    """A logger: an event name and fields, ``get("gate.app").info("ready", workers=2)``."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    return logger
+
+
 class AccessLog:
     """One line per request: off, a sample, or all. ``draw`` gives numbers in [0, 1)."""
 
     def __init__(self, settings: Log, draw: Callable[[], float], write: Callable[..., Any] | None = None) -> None:
         self.share = {"off": 0.0, "sampled": settings.sample, "full": 1.0}[settings.access]
         self._draw = draw
-        self._write = write or structlog.get_logger("gate.access").info
+        self._write = write or get("gate.access").info
 
     def __call__(self, visit: Visit, decision: Decision, status: int, seconds: float, *, sent: int = 0) -> None:
         """``seconds`` from the head of the request to the end of the answer; ``sent``: bytes of body. The query is left out."""

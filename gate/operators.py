@@ -8,10 +8,12 @@ import hashlib
 import hmac
 import json
 import re
+import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from os import urandom
 from pathlib import Path
 
 from gate import private
@@ -54,7 +56,7 @@ class Operators:
         self._stamp: tuple[object, object] | None = None
         self._known: tuple[Operator, ...] = ()
 
-    def start(self, *, now: float, random: Callable[[int], bytes]) -> str | None:
+    def start(self, *, clock: Callable[[], float] = time.time, random: Callable[[int], bytes] = urandom) -> str | None:
         """Makes what is missing. At the first start returns the first operator's token, to be shown once; else None.
 
         Raises :class:`BadOperators`, :class:`gate.private.Unsafe`, :class:`OSError`.
@@ -62,7 +64,7 @@ class Operators:
         private.make_directory(self._path.parent)
         private.create(self._local_path, _token(random).encode() + b"\n")
         token = _token(random)
-        first = Operator("admin", Role.OPERATOR, _digest(token), now)
+        first = Operator("admin", Role.OPERATOR, _digest(token), clock())
         created = private.create(self._path, _to_json((first,)))
         self.list()
         return token if created else None
@@ -84,7 +86,9 @@ class Operators:
         """The named operators, oldest first; without the local credential. Raises as :meth:`start`."""
         return tuple(operator for operator in self._everybody() if operator.name != LOCAL)
 
-    def add(self, name: str, role: Role, *, now: float, random: Callable[[int], bytes]) -> str:
+    def add(
+        self, name: str, role: Role, *, clock: Callable[[], float] = time.time, random: Callable[[int], bytes] = urandom
+    ) -> str:
         """The new operator's token, to be shown once. Raises as :meth:`start`."""
         if not _NAME.fullmatch(name) or name == LOCAL:
             raise BadOperators(f"{name!r} cannot be a name; use letters, digits, '.', '_', '@' and '-', at most 64")
@@ -94,7 +98,7 @@ class Operators:
             known = _from_json(self._path)
             if any(operator.name == name for operator in known):
                 raise BadOperators(f"{name!r} exists; remove it first, or choose another name")
-            private.write(self._path, _to_json((*known, Operator(name, role, _digest(token), now))))
+            private.write(self._path, _to_json((*known, Operator(name, role, _digest(token), clock()))))
         return token
 
     def remove(self, name: str) -> None:
@@ -116,6 +120,11 @@ class Operators:
                 known = (*known, Operator(LOCAL, Role.OPERATOR, _digest(token), 0.0))
             self._known, self._stamp = known, stamp
         return self._known
+
+
+def ensure_operators(state: Path) -> str | None:
+    """As :meth:`Operators.start`: at the first start the token to show once, else None."""
+    return Operators(state).start()
 
 
 def local_token(state: Path) -> str | None:

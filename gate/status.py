@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from limits import RateLimitItem
 from pydantic import BaseModel, ConfigDict
 
+from gate.core.notation import format_rate, parse_rate
 from gate.core.orders import Orders
-from gate.core.settings import Settings, parse_rate
+from gate.core.settings import Settings
 from gate.core.words import RoomMode, Shedding, Switch
 from gate.heartbeat import Beat, Condition, RoomBeat
 
@@ -72,9 +72,10 @@ class WorkerStatus(Part):
 
 class BreakerStatus(Part):
     route: str
-    open: bool
+    state: Literal["closed", "half-open", "open"]
+    """The worst of any worker."""
     workers: int
-    """How many workers hold it open."""
+    """How many workers do not hold it closed."""
 
 
 class StoreStatus(Part):
@@ -162,19 +163,19 @@ def gather(
             for name in settings.rooms
         ],
         breakers=[
-            BreakerStatus(route=route.name, open=any(held), workers=sum(held))
+            _breaker(route.name, [beat.breakers.get(route.name, "closed") for beat in living])
             for route in settings.routes
             if route.breaker is not None
-            for held in ([route.name in beat.open_breakers for beat in living],)
         ],
         problems=[*_problems(orders, beats, living), *problems],
     )
 
 
-def notation(rate: RateLimitItem) -> str:
-    """A rate as it is written in the config: `120/minute`, `100/10 minutes`."""
-    unit = type(rate).GRANULARITY.name
-    return f"{rate.amount}/{unit}" if rate.multiples == 1 else f"{rate.amount}/{rate.multiples} {unit}s"
+def _breaker(route: str, states: list[str]) -> BreakerStatus:
+    worst: Literal["closed", "half-open", "open"] = (
+        "open" if "open" in states else "half-open" if "half-open" in states else "closed"
+    )
+    return BreakerStatus(route=route, state=worst, workers=sum(state != "closed" for state in states))
 
 
 def _worker(beat: Beat, now: float) -> WorkerStatus:
@@ -206,7 +207,7 @@ def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat) -> Room
     return RoomStatus(
         name=name,
         mode=ordered.mode,
-        rate=notation(room.rate if ordered.rate is None else parse_rate(ordered.rate)),
+        rate=format_rate(room.rate if ordered.rate is None else parse_rate(ordered.rate)),
         per_second=amount / period,
         burst=ordered.burst_of(room),
         active=ordered.active_of(room),

@@ -26,6 +26,7 @@ from prometheus_client.values import MultiProcessValue
 
 from gate import __version__
 from gate.core.decision import Decision
+from gate.core.settle import Result
 from gate.core.words import RoomMode, Shedding, Switch
 from gate.status import Status
 
@@ -46,7 +47,7 @@ def wipe(directory: Path) -> None:
             path.unlink()
 
 
-class Metrics:
+class Meter:
     """One process's counters. Raises :class:`OSError` when the directory cannot be used."""
 
     def __init__(self, directory: Path, rooms: Iterable[str]) -> None:
@@ -70,18 +71,16 @@ class Metrics:
         for room in rooms:  # so that a rate over the first admission is not lost
             self._value("gate_admitted", ADMITTED, ("room",), (room,))
 
-    def count(self, decision: Decision) -> None:
+    def decided(self, decision: Decision) -> None:
         """One request was decided."""
         self._requests[decision.outcome, decision.reason, decision.room or ""] += 1
+        if decision.granted is not None:
+            self._admitted[decision.granted.room] += 1
 
-    def admitted(self, room: str) -> None:
-        """A visitor got a pass for ``room``."""
-        self._admitted[room] += 1
-
-    def origin(self, seconds: float) -> None:
-        """An exchange with the origin came to its head, or failed, after this time."""
-        self._origin[bisect_left(BUCKETS, seconds)] += 1
-        self._origin_sum += seconds
+    def origin(self, result: Result) -> None:
+        """An exchange with the origin came to its head, or failed."""
+        self._origin[bisect_left(BUCKETS, result.seconds)] += 1
+        self._origin_sum += result.seconds
 
     def flush(self) -> None:
         """Writes what was counted since the last time to the file."""
@@ -184,7 +183,7 @@ class _State(Collector):
 
         breakers = GaugeMetricFamily("gate_breaker_open", "1 when the route's breaker is open on any worker.", labels=["route"])
         for breaker in status.breakers:
-            breakers.add_metric([breaker.route], breaker.open)
+            breakers.add_metric([breaker.route], breaker.state == "open")
         yield breakers
 
         workers = GaugeMetricFamily("gate_worker_age_seconds", "Seconds since the worker's last heartbeat.", labels=["worker"])
