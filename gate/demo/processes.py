@@ -1,7 +1,6 @@
-"""Child processes that never outlive their parent, not even one that was killed outright."""
+"""The processes that the demo and the tests start beside the gate, and how they end."""
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -10,11 +9,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class DidNotStart(Exception):
@@ -24,8 +21,7 @@ class DidNotStart(Exception):
 def launch(command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
     """Start ``command`` in a session of its own, its output appended to ``log``.
 
-    A session of its own: Ctrl-C reaches only the parent, which ends its children in order. On Linux the kernel sends the
-    child SIGTERM when the thread that launched it dies, so launch from the main thread.
+    A session of its own: Ctrl-C reaches only the parent, which ends its children in order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -36,22 +32,7 @@ def launch(command: Sequence[str], *, log: Path, env: Mapping[str, str] | None =
             stderr=subprocess.STDOUT,
             env=None if env is None else {**os.environ, **env},
             start_new_session=True,
-            preexec_fn=_follow_parent(),  # noqa: PLW1509 - two system calls, no lock taken
         )
-
-
-def _follow_parent() -> Callable[[], None] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    parent = os.getpid()
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def follow() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died in between: nobody would tell us any more
-            os._exit(1)
-
-    return follow
 
 
 def end(process: "subprocess.Popen[bytes]", *, grace: float = 10.0) -> int:
@@ -101,7 +82,7 @@ class ShopProcess:
         self.journal = directory / "shop.jsonl"
         self.log = directory / "shop.log"
         self._command = [sys.executable, "-m", "gate.demo.shop", "--port", str(port), "--db", str(directory / "shop.db")]
-        self._command += ["--log", str(self.journal), "--stock", str(stock)]
+        self._command += ["--log", str(self.journal), "--stock", str(stock), "--parent", str(os.getpid())]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

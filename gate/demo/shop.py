@@ -29,6 +29,7 @@ from gate.demo.catalogue import PRODUCTS, Product, find
 from gate.demo.journal import Journal
 from gate.demo.knobs import Breakable, Knobs
 from gate.demo.warehouse import Order, SoldOut, Warehouse
+from gate.process import die_with_parent
 
 LIVE_RATE = "4.99"  # what the shipping service says today
 FLAT_RATE = "7.99"  # what is charged when it says nothing
@@ -286,7 +287,10 @@ def main() -> None:
     options.add_argument("--db", type=Path, default=Path("shop.db"), help="SQLite file with stock and orders")
     options.add_argument("--log", type=Path, help="JSON lines of all requests (default: next to the database)")
     options.add_argument("--stock", type=int, default=200, help="lanterns in stock in a new database; ten times it of the rest")
+    options.add_argument("--parent", type=int, help="process id of the parent: the shop ends when it does, even by SIGKILL")
     given = options.parse_args()
+    if given.parent:
+        die_with_parent(given.parent)
     stock = {product: given.stock * (1 if product == "lantern" else 10) for product in PRODUCTS}
     warehouse = Warehouse(given.db, stock=stock)
     app = build(warehouse, Knobs(), given.log or given.db.with_suffix(".jsonl"))
