@@ -220,7 +220,7 @@ def _check_store(value: str) -> str:
             advice = f"write redis://{value}"
         elif value.startswith("valkey"):
             advice = f"the schemes are Redis's; write redis{value.removeprefix('valkey')}"
-        raise ValueError(f"{value!r} is not a store; {advice}")
+        raise ValueError(f"{mask_url(value)!r} is not a store; {advice}")
     return value
 
 
