@@ -16,7 +16,7 @@ from gate.core.breaker import Breaker
 from gate.core.cookies import TICKET_AGE, set_cookie
 from gate.core.credentials import KeyRing, Pass
 from gate.core.decide import decide, may_enter
-from gate.core.decision import Ask, Claim, Decision, Hit, Join, Told
+from gate.core.decision import Ask, Claim, Decision, Entry, Hit, Join, Told
 from gate.core.facts import Refusal
 from gate.core.health import Health
 from gate.core.line import RoomState, Terms
@@ -202,7 +202,7 @@ class Engine:
                 case Claim(room=room, ticket=ticket):
                     told = await self._tell(told, self._lines[room.name].claim(ticket, self.terms(room)))
 
-    async def _tell(self, told: Told, question: Coroutine[Any, Any, Any]) -> Told:
+    async def _tell(self, told: Told, question: Coroutine[Any, Any, Entry]) -> Told:
         try:
             return replace(told, entry=await question)
         except StoreUnavailable:

@@ -28,9 +28,11 @@ from typing import Any
 
 from gate import config
 from gate.core.settings import Settings
-from gate.keys import ensure_keyring
-from gate.operators import ensure_operators
+from gate.keys import BadKeyFile, ensure_keyring
+from gate.operators import BadOperators, ensure_operators
+from gate.private import Unsafe
 from gate.store.embedded import Embedded
+from gate.web import metrics
 
 log = logging.getLogger("gate.serve")
 DRAIN = 30.0  # seconds a child may take to finish what it has begun
@@ -77,7 +79,9 @@ def bind(address: str) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         why = error.strerror or str(error)
-        raise StartError(f"cannot listen on {address}: {why}; stop what uses it, or choose another address in the config") from error
+        raise StartError(
+            f"cannot listen on {address}: {why}; stop what uses it, or choose another address in the config"
+        ) from error
     sock.setblocking(False)
     return sock
 
@@ -110,19 +114,11 @@ class Supervisor:
 
     async def start(self) -> None:
         """Everything up and every child ready. Raises :class:`StartError`; then nothing is left running."""
-        state = self.settings.state
-        try:
-            state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            run = state / "run"
-            run.mkdir(exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise StartError(f"cannot use the state directory {state}: {error.strerror}; choose another with `state:`") from error
-        ensure_keyring(state)
-        self.new_token = ensure_operators(state)
+        self._prepare(self.settings.state)
         self._sockets = {"worker": bind(self.settings.listen), "operator": bind(self.settings.operator.listen)}
         try:
             if self.settings.store == "embedded":
-                self._embedded = Embedded(state / "store", persist=True)
+                self._embedded = Embedded(self.settings.state / "store", persist=True)
                 self._store_url = self._embedded.start()
             for key in self._wanted():
                 self._launch(*key)
@@ -134,6 +130,20 @@ class Supervisor:
                 raise StartError(f"a process was not ready within {READY:.0f} s; its log says why") from error
             raise
         self._tasks = [asyncio.create_task(self._watch_config()), asyncio.create_task(self._reload_when_asked())]
+
+    def _prepare(self, state: Path) -> None:
+        """The state directory with keys, operators and an empty place for what the processes say."""
+        try:
+            (state / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
+            ensure_keyring(state)
+            self.new_token = ensure_operators(state)
+            metrics.wipe(state / "run" / "metrics")
+        except OSError as error:
+            raise StartError(
+                f"cannot use the state directory {state}: {error.strerror}; choose another with `state:`"
+            ) from error
+        except (BadKeyFile, BadOperators, Unsafe) as error:
+            raise StartError(str(error)) from error
 
     async def wait(self) -> None:
         """Until somebody asks to stop."""
@@ -211,7 +221,9 @@ class Supervisor:
         if child.stopping or self._closing.is_set():
             return
         lived = time.monotonic() - child.started
-        log.error("process_ended", extra={"process": child.process.name, "code": child.process.exitcode, "lived": round(lived, 1)})
+        log.error(
+            "process_ended", extra={"process": child.process.name, "code": child.process.exitcode, "lived": round(lived, 1)}
+        )
         delay = 0.0 if lived > 5 else 1.0  # a child that dies at once is not started in a hot loop
         loop.call_later(delay, self._replace_dead, child)
 
@@ -251,9 +263,7 @@ class Supervisor:
                 continue
             for problem in self._unchangeable(settings):
                 log.warning("config_needs_restart", extra={"setting": problem})
-            settings = settings.model_copy(
-                update={name: getattr(self.settings, name) for name in _FIXED}
-            )
+            settings = settings.model_copy(update={name: getattr(self.settings, name) for name in _FIXED})
             if settings == self.settings:
                 continue
             self.settings = settings

@@ -1,0 +1,72 @@
+"""A built wheel, alone in an empty environment outside the repository, is the whole product."""
+
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.processes import eventually, fetch, free_port
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(ROOT)],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    return next(out.glob("*.whl"))
+
+
+def test_pages_and_config_travel_inside(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ("static", "config"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file():
+                assert f"gate/data/{folder}/{path.relative_to(ROOT / folder)}" in names
+    assert not [name for name in names if name.startswith("tests/") or "__pycache__" in name]
+    assert any(name.endswith(".lua") for name in names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_it_runs_the_demo(wheel, tmp_path):
+    venv, home = tmp_path / "venv", tmp_path / "home"
+    home.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, timeout=120)
+    subprocess.run([venv / "bin" / "pip", "install", "--quiet", str(wheel)], check=True, capture_output=True, timeout=300)
+    port = free_port()
+    env = {"HOME": str(home), "PATH": f"{venv}/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+    with (tmp_path / "demo.log").open("wb") as out:
+        demo = subprocess.Popen([venv / "bin" / "gate", "demo", "--port", str(port)], cwd=home, env=env, stdout=out, stderr=out)
+    try:
+        eventually(lambda: _status(f"http://127.0.0.1:{port}/") == 200, 60, what=(tmp_path / "demo.log").read_text())
+        assert _status(f"http://127.0.0.1:{port}/__gate/rooms/checkout/status") == 200
+    finally:
+        demo.send_signal(signal.SIGINT)
+        code = demo.wait(60)
+    assert code == 0
+    alive = [pid for pid in os.listdir("/proc") if pid.isdigit() and str(venv).encode() in _command(pid)]
+    assert alive == []
+
+
+def _status(url: str) -> int:
+    try:
+        return fetch(url, timeout=3).status
+    except OSError:
+        return 0
+
+
+def _command(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,258 @@
+"""Real processes for tests: a shop, gates, a store; each on free ports of the loopback, each ended by its id."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def eventually(true: Callable[[], Any], seconds: float = 10.0, every: float = 0.05, what: str = "") -> Any:
+    """The first truthy value of ``true()``; fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = true()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what or true}")
+        time.sleep(every)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(NoRedirect, urllib.request.ProxyHandler({}))
+
+
+class Reply:
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    def json(self) -> Any:
+        import json
+
+        return json.loads(self.body)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        pairs = (line.split(";", 1)[0].split("=", 1) for line in self.headers.get_all("set-cookie") or [])
+        return {name: value for name, value in pairs}
+
+    @property
+    def decision(self) -> str:
+        return str(self.headers.get("gate-decision", ""))
+
+
+def fetch(
+    url: str,
+    *,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
+    cookies: dict[str, str] | None = None,
+    timeout: float = 10,
+) -> Reply:
+    """One request, redirects not followed, error statuses returned like any other."""
+    request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
+    if cookies:
+        request.add_header("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items()))
+    try:
+        with _opener.open(request, timeout=timeout) as response:
+            return Reply(response.status, response.headers, response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Reply(error.code, error.headers, error.read())
+
+
+class Process:
+    """One child with its output in a file."""
+
+    def __init__(self, name: str, command: list[str], directory: Path, env: dict[str, str] | None = None) -> None:
+        self.name = name
+        self.log = directory / f"{name}.log"
+        self._out = self.log.open("ab")
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("GATE_") and not key.lower().endswith("_proxy")
+        }
+        self.popen = subprocess.Popen(
+            command,
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            cwd=directory,
+            env={**clean, **(env or {})},
+        )
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def children(self) -> list[int]:
+        """Ids of the direct children now."""
+        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+    def command_lines(self) -> dict[int, str]:
+        found = {}
+        for pid in self.children():
+            with contextlib.suppress(OSError):
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 40.0) -> int:
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+            try:
+                self.popen.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.popen.kill()
+                self.popen.wait()
+                raise AssertionError(f"{self.name} did not end within {seconds} s:\n{self.tail()}") from None
+        self._out.close()
+        return self.popen.returncode
+
+    def tail(self, lines: int = 40) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Gate:
+    """A running ``gate serve``."""
+
+    def __init__(self, directory: Path, settings: dict[str, Any], name: str = "gate") -> None:
+        self.directory = directory
+        self.port, self.operator_port = free_port(), free_port()
+        self.url, self.operator_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.operator_port}"
+        self.state = directory / f"{name}-state"
+        self.config = directory / f"{name}.yaml"
+        self.settings = {
+            "listen": f"127.0.0.1:{self.port}",
+            "operator": {"listen": f"127.0.0.1:{self.operator_port}"},
+            "state": str(self.state),
+            "workers": 2,
+            **settings,
+        }
+        self.name = name
+        self.process: Process | None = None
+
+    def write(self) -> None:
+        with self.config.open("w") as file:
+            YAML().dump(self.settings, file)
+
+    def start(self) -> "Gate":
+        self.write()
+        self.process = Process(self.name, [sys.executable, "-m", "gate", "serve", "--config", str(self.config)], self.directory)
+        try:
+            eventually(self._up, 30, what=f"{self.name} is ready")
+        except AssertionError as error:
+            self.process.stop(signal.SIGKILL)
+            raise AssertionError(f"{error}\n{self.process.tail()}") from None
+        return self
+
+    def _up(self) -> bool:
+        assert self.process is not None
+        assert self.process.popen.poll() is None, self.process.tail()
+        for url in (self.url + "/__gate/ready", self.operator_url + "/ready"):
+            try:
+                if fetch(url, timeout=2).status != 200:
+                    return False
+            except OSError:
+                return False
+        return True
+
+    def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """``gate WORDS --config …``, as an operator on this machine would type it."""
+        done = subprocess.run(
+            [sys.executable, "-m", "gate", *words, "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            cwd=self.directory,
+        )
+        assert not check or done.returncode == 0, f"gate {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.stop()
+
+
+class Shop:
+    """The demo shop, as an origin with knobs and a journal."""
+
+    def __init__(self, directory: Path, name: str = "shop", stock: int = 1000, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.journal = directory / f"{name}.jsonl"
+        self._directory, self._name, self._stock = directory, name, stock
+        self.process: Process | None = None
+
+    def start(self) -> "Shop":
+        command = [
+            sys.executable,
+            "-m",
+            "gate.demo.shop",
+            "--port",
+            str(self.port),
+            "--db",
+            str(self._directory / f"{self._name}.db"),
+        ]
+        command += ["--journal", str(self.journal), "--stock", str(self._stock)]
+        self.process = Process(self._name, command, self._directory)
+        eventually(self._up, 20, what="the shop is up")
+        return self
+
+    def _up(self) -> bool:
+        try:
+            return fetch(self.url + "/healthz", timeout=2).status == 200
+        except OSError:
+            return False
+
+    def knob(self, part: str, mode: str, delay: float = 0.0) -> None:
+        import json
+
+        body = json.dumps({part: {"mode": mode, "delay": delay}}).encode()
+        reply = fetch(self.url + "/__shop/knobs", method="POST", body=body, headers={"Content-Type": "application/json"})
+        assert reply.status == 200, reply.text
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.stop()
+
+
+@contextlib.contextmanager
+def running(*things: Any) -> Iterator[None]:
+    """Start in order, stop in reverse order."""
+    with contextlib.ExitStack() as stack:
+        for thing in things:
+            thing.start()
+            stack.callback(thing.stop)
+        yield
