@@ -17,7 +17,7 @@ ENV PATH=/opt/floodgate/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     GATE_LISTEN=0.0.0.0:8080 \
     GATE_STATE=/var/lib/floodgate
-USER floodgate
+USER 10001
 # The only place that is written to; everything else may be read-only (docker run --read-only).
 VOLUME /var/lib/floodgate
 EXPOSE 8080 8081

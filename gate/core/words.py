@@ -60,7 +60,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. One label per cause; docs/decisions.md lists them with what to do."""
+    """Why. One label per cause; docs/architecture.md lists them with what to do."""
 
     # refuse
     MALFORMED = "malformed"  # framing, target or header that two programs could read differently

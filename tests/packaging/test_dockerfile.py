@@ -27,7 +27,7 @@ def test_hadolint_has_nothing_to_say():
 
 def test_it_runs_as_nobody_special_and_writes_to_one_place():
     found = steps()
-    assert [rest for first, rest in found if first == "USER"] == ["floodgate"]
+    assert [rest for first, rest in found if first == "USER"] == ["10001"]
     assert [rest for first, rest in found if first == "VOLUME"] == ["/var/lib/floodgate"]
     assert any(first == "HEALTHCHECK" for first, _ in found)
     assert sum(first == "FROM" for first, _ in found) == 2
