@@ -161,14 +161,14 @@ def room_for(visit: Visit, settings: Settings) -> Room | None:
 
 
 def _matches(rule: Room | Route | Limit, visit: Visit) -> bool:
-    return any(pattern.matches(visit.method, visit.path.widened) for pattern in rule.match)
+    return any(pattern.matches(visit.method, reading) for pattern in rule.match for reading in visit.path.readings)
 
 
 def _bypasses(rule: Bypass, visit: Visit) -> bool:
     if rule.address is not None and (visit.address is None or visit.address not in rule.address):
         return False
-    if rule.path is not None and not rule.path.matches(visit.method, visit.path.widened):
-        return False
+    if rule.path is not None and not all(rule.path.matches(visit.method, reading) for reading in visit.path.readings):
+        return False  # a spelling that can be read as another path is not let past
     for name, value in (rule.header or {}).items():
         given = visit.header(name.lower().encode())
         if given is None or not hmac.compare_digest(given, value.encode()):

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from gate.core.path import fold
+
 _METHOD = re.compile(r"[A-Z]{3,10}")
 
 
@@ -39,7 +41,7 @@ class Pattern:
     @cached_property
     def _regex(self) -> re.Pattern[str]:
         parts: list[str] = []
-        for segment in self.path.casefold().split("/")[1:]:
+        for segment in fold(self.path).split("/")[1:]:
             if segment == "**":
                 parts.append("(?:/.*)?")
             else:

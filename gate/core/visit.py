@@ -28,6 +28,8 @@ class Visit:
     languages: tuple[str, ...] = ()  # best first, from Accept-Language
     tickets: Mapping[str, Ticket] = field(default_factory=dict)  # by room; verified
     passes: Mapping[str, Pass] = field(default_factory=dict)  # by room; verified, not expired
+    edge: bool = False  # the peer is an edge whose word is trusted
+    hops: tuple[Address, ...] = ()  # the trusted edges it came through, the visitor's side first
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the first header of this (lower-case) name."""

@@ -1,0 +1,41 @@
+"""What the wire needs of the engine. The wire imports only the core; the engine fits these shapes."""
+
+from typing import Protocol
+
+from gate.core.address import Trust
+from gate.core.answer import Answer, Fields
+from gate.core.credentials import KeyRing
+from gate.core.decision import Decision
+from gate.core.facts import Refusal
+from gate.core.settings import Settings
+from gate.core.settle import Result
+from gate.core.visit import Form, Visit
+
+
+class Attempt(Protocol):
+    """One forwarded request. ``settle`` at most once, when the head of the answer or trouble is there; ``close`` always."""
+
+    def settle(self, result: Result) -> Decision: ...
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    settings: Settings
+    keyring: KeyRing
+    trust: Trust
+
+    @property
+    def now(self) -> "Clock": ...
+    async def consider(self, visit: Visit) -> Decision: ...
+    def answer(self, visit: Visit, decision: Decision) -> Answer: ...
+    def refuse(self, refusal: Refusal, wants: Form = "html") -> Answer: ...
+    def headers_for_origin(self, visit: Visit, decision: Decision) -> Fields: ...
+    def headers_for_visitor(self, visit: Visit, decision: Decision) -> Fields: ...
+    def start(self, visit: Visit, decision: Decision) -> Attempt: ...
+    def on_command(self, visit: Visit, decision: Decision, value: bytes) -> None: ...
+
+
+class Clock(Protocol):
+    """Unix time in seconds."""
+
+    def __call__(self) -> float: ...
