@@ -63,7 +63,7 @@ def read(state: Path, limit: int) -> list[dict[str, Any]]:
             continue
         if len(lines) >= limit:
             break
-    entries = []
+    entries: list[dict[str, Any]] = []
     for line in lines:
         if len(entries) == limit:
             break

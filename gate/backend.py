@@ -1,0 +1,215 @@
+"""What stands behind the operator API of one gate: orders, audit, status, reload.
+
+An order goes to the store, where every gate follows it, and into ``orders.json``, which this gate's workers follow while
+the store is away. The highest version wins; when the store comes back, the two are made one again by :meth:`Backend.keep`.
+"""
+
+import asyncio
+import io
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gate import __version__, audit, config, heartbeat, logs, private
+from gate.core.orders import Orders
+from gate.core.settings import Settings
+from gate.status import Status, gather
+from gate.store.link import Link, StoreUnavailable
+from gate.store.orders import OrdersStore
+from gate.web.backend import NotKept
+from gate.web.emails import Emails, write_csv
+
+ORDERS_FILE = "orders.json"
+
+
+def load_orders(state: Path) -> Orders:
+    """The orders of this gate as last written; none when there is no (readable) file."""
+    try:
+        return Orders.from_json(json.loads((state / ORDERS_FILE).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Orders()
+
+
+class Backend:
+    """One per gate, in the operator process. ``supervisor`` is the process id that a reload signals."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        config_path: Path,
+        link: Link,
+        *,
+        supervisor: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.state = settings.state.expanduser()
+        self.orders = load_orders(self.state)
+        self._config_path = config_path
+        self._store = OrdersStore(link)
+        self._supervisor = supervisor
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._stored = False  # the store has the same orders
+        self._problems: dict[str, str] = {}
+        self._log = logs.get("gate.backend")
+
+    # ------------------------------------------------------------------ status
+
+    @property
+    def run(self) -> Path:
+        """Where the workers write their heartbeats."""
+        return self.state / "run"
+
+    @property
+    def metrics(self) -> Path:
+        """Where the workers count."""
+        return self.run / "metrics"
+
+    async def status(self) -> Status:
+        now = self._clock()
+        return gather(
+            self.settings,
+            self.orders,
+            heartbeat.read(self.run, now),
+            now=now,
+            gate=__version__,
+            stored=self._stored,
+            problems=list(self._problems.values()),
+        )
+
+    # ------------------------------------------------------------------ orders
+
+    async def change(self, change: Callable[[Orders], Orders], *, who: str, what: str) -> Orders:
+        """The orders after ``change``, in force on every worker within 2 s. A change that changes nothing is not recorded.
+
+        Raises :class:`NotKept`, and whatever ``change`` raises.
+        """
+        async with self._lock:
+            before = self.orders
+            changes = audit.differences(before, change(before))
+            if not changes:
+                return before
+            try:
+                after = await self._store.write(self._over(change), who=who, what="; ".join(changes))
+                self._stored = True
+            except StoreUnavailable:
+                after = replace(change(before), version=before.version + 1)
+                self._stored = False
+            in_file = self._save(after)
+            if not self._stored and not in_file:
+                raise NotKept("neither the store nor the state directory takes it; see the problems on the status page")
+            self.orders = after
+            changes = audit.differences(before, after)
+            self._record(after, who=who, what=what, changes=changes)
+            return after
+
+    def _over(self, change: Callable[[Orders], Orders]) -> Callable[[Orders], Orders]:
+        """``change`` on whichever is newer, the store's orders or ours."""
+
+        def apply(stored: Orders) -> Orders:
+            base = stored if stored.version >= self.orders.version else self.orders
+            return replace(change(base), version=base.version + 1)
+
+        return apply
+
+    def _save(self, orders: Orders) -> bool:
+        try:
+            private.write(self.state / ORDERS_FILE, json.dumps(orders.to_json()).encode())
+        except OSError as error:
+            self._problem("orders", f"The orders cannot be kept on disk ({error.strerror}); they live in the store alone.")
+            return False
+        self._problem("orders", None)
+        return True
+
+    async def keep(self) -> None:
+        """Makes the store's orders and ours the same. Meant to be called every second; does nothing when they are."""
+        async with self._lock:
+            try:
+                stored = await self._store.read()
+                if stored is None or stored.version < self.orders.version:
+                    if self.orders.version:
+                        what = "orders given while the store was away, or lost by it"
+                        stored = await self._store.write(self._over(lambda orders: orders), who="gate", what=what)
+                elif stored.version == self.orders.version and stored != self.orders:
+                    # two gates took different orders while the store was away: the first to come back won
+                    stored = await self._store.write(
+                        self._over(lambda orders: orders), who="gate", what="two orders became one"
+                    )
+            except StoreUnavailable:
+                self._stored = False
+                return
+            self._stored = True
+            if stored is not None and stored != self.orders:
+                self._save(stored)
+                self.orders = stored
+
+    # ------------------------------------------------------------------ audit
+
+    async def audit(self, limit: int) -> list[dict[str, Any]]:
+        """The last entries, newest first: the store's, of every gate, and what this gate recorded without it."""
+        here = audit.read(self.state, limit)
+        try:
+            there = await self._store.audit(limit)
+        except StoreUnavailable:
+            return here
+        known = {entry.get("id") for entry in there}
+        apart = [entry for entry in here if not entry.get("stored") and entry.get("id") not in known]
+        return sorted([*there, *apart], key=lambda entry: float(entry.get("time", 0)), reverse=True)[:limit]
+
+    def _record(self, orders: Orders, *, who: str, what: str, changes: list[str]) -> None:
+        entry = {
+            "id": secrets.token_hex(8),
+            "time": round(self._clock(), 3),
+            "who": who,
+            "what": what,
+            "changes": changes,
+            "version": orders.version,
+            "stored": self._stored,
+        }
+        self._log.info("order", who=who, what=what, changes=changes, version=orders.version)
+        try:
+            audit.append(self.state, entry)
+        except OSError as error:
+            self._problem("audit", f"The audit file cannot be written ({error.strerror}).")
+        else:
+            self._problem("audit", None)
+
+    def _problem(self, about: str, text: str | None) -> None:
+        if text is None:
+            self._problems.pop(about, None)
+        elif self._problems.get(about) != text:
+            self._problems[about] = text
+            self._log.error("problem", about=about, text=text)
+
+    # ------------------------------------------------------------------ config
+
+    async def reload(self, *, who: str) -> list[str]:
+        """Has the supervisor take the config file again. What is wrong with it, if anything: then nothing changes."""
+        try:
+            await asyncio.to_thread(config.load, self._config_path)
+        except config.ConfigError as error:
+            return [str(problem) for problem in error.problems]
+        if self._supervisor is None:
+            return ["this gate has no supervisor to tell; start it again"]
+        os.kill(self._supervisor, signal.SIGHUP)
+        self._record(self.orders, who=who, what="config reloaded", changes=[])
+        return []
+
+    def config(self) -> dict[str, Any]:
+        """The settings in force, in the notation of the file; secrets are masked."""
+        return config.dump(self.settings)
+
+    # ------------------------------------------------------------------ e-mails
+
+    def emails_csv(self) -> bytes:
+        """The addresses that visitors left, as CSV with a header line. Blocks; for a thread."""
+        table = io.StringIO(newline="")
+        write_csv(Emails(self.state / "emails.db").rows(), table)
+        return table.getvalue().encode()
