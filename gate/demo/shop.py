@@ -285,7 +285,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m gate.demo.shop", description="A small shop to put the gate in front of.")
     options.add_argument("--port", type=int, default=9000, help="on 127.0.0.1 (default %(default)s; 0 takes a free one)")
     options.add_argument("--db", type=Path, default=Path("shop.db"), help="SQLite file with stock and orders")
-    options.add_argument("--log", type=Path, help="JSON lines of all requests (default: next to the database)")
+    options.add_argument("--journal", type=Path, help="JSON lines of all requests (default: next to the database)")
     options.add_argument("--stock", type=int, default=200, help="lanterns in stock in a new database; ten times it of the rest")
     options.add_argument("--parent", type=int, help="process id of the parent: the shop ends when it does, even by SIGKILL")
     given = options.parse_args()
@@ -293,7 +293,7 @@ def main() -> None:
         die_with_parent(given.parent)
     stock = {product: given.stock * (1 if product == "lantern" else 10) for product in PRODUCTS}
     warehouse = Warehouse(given.db, stock=stock)
-    app = build(warehouse, Knobs(), given.log or given.db.with_suffix(".jsonl"))
+    app = build(warehouse, Knobs(), given.journal or given.db.with_suffix(".jsonl"))
     config = uvicorn.Config(
         app,
         host="127.0.0.1",

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
-import os
+import multiprocessing
 import shlex
 import shutil
 import signal
@@ -35,11 +35,10 @@ class CannotStart(Exception):
 class Stage:
     """One demo. Use as a context manager: at its end nothing is left running, and no temporary file."""
 
-    def __init__(self, *, port: int | None, state: Path | None, workers: int, console: Console | None = None) -> None:
+    def __init__(self, *, port: int | None, state: Path | None, console: Console | None = None) -> None:
         """``port`` None: the usual one, or any free one when it is taken."""
         self.console = console or Console()
         self._port = port
-        self._workers = workers
         self._kept = state
         self._closing = contextlib.ExitStack()
 
@@ -63,7 +62,7 @@ class Stage:
         self.config_path = self.directory / "gate.yaml"
         self.config_path.write_text(demo_config(gate, operator, shop, self.directory / "gate"))
         try:
-            self.settings = config.load(self.config_path).model_copy(update={"workers": self._workers})
+            self.settings = config.load(self.config_path)
         except config.ConfigError as error:
             raise CannotStart(str(error)) from error
         self.shop = ShopProcess(self.directory, port=shop)
@@ -92,9 +91,7 @@ class Stage:
     async def play(self, *, visitors: int, seconds: float | None) -> None:
         """Start the gate, show the screen, run until Ctrl-C, SIGTERM or ``seconds`` are over. Raises :class:`CannotStart`."""
         logs.configure(self.settings.log.model_copy(update={"level": "error"}))
-        supervisor = Supervisor(
-            self.config_path, self.settings, lambda fresh: fresh.model_copy(update={"workers": self._workers})
-        )
+        supervisor = Supervisor(self.config_path, self.settings)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, supervisor.ask_to_stop)
@@ -186,7 +183,7 @@ def screen(stage: Stage, token: str | None) -> Table:
         (f"{gate} demo knob shipping dead", "checkout goes on, with the flat rate of 7.99"),
         (f"{gate} demo knob all dead", "within 5 s: the static page with the e-mail form"),
         (f"{gate} demo knob all ok", "the shop is back by itself, the line stands as it stood"),
-        (f"kill -9 $(pgrep -P {os.getpid()} | tail -1)", "a worker dies and is replaced; nobody in line notices"),
+        (f"kill -9 {_a_worker()}", "a worker dies and is replaced; nobody in line notices"),
         (f"{gate} explain {shop}/checkout", "why a request gets the answer it gets"),
     ):
         tour.add_row(Text(line), what)
@@ -196,6 +193,10 @@ def screen(stage: Stage, token: str | None) -> Table:
     page.add_row(where)
     page.add_row(tour)
     return page
+
+
+def _a_worker() -> int | None:
+    return next((child.pid for child in multiprocessing.active_children() if child.name == "gate-worker-0"), None)
 
 
 def command() -> str:

@@ -1,16 +1,10 @@
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gate.demo.processes import ShopProcess
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.processes import free_port
 
 
 @pytest.fixture
