@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from signal import SIGTERM, Signals
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -125,10 +126,10 @@ class Process:
                 found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         self.popen.send_signal(number)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 40.0) -> int:
+    def stop(self, number: Signals = SIGTERM, seconds: float = 40.0) -> int:
         if self.popen.poll() is None:
             self.popen.send_signal(number)
             try:
