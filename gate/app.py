@@ -2,41 +2,48 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import fields
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+import uvloop
+from starlette.types import ASGIApp
 
 from gate import heartbeat, logs
+from gate.backend import Backend
 from gate.core.credentials import new_id
+from gate.core.orders import Orders
 from gate.core.settings import Settings
+from gate.core.snapshot import RoomView, Snapshot
+from gate.core.words import Switch
 from gate.edges import trust_for
 from gate.engine import Engine
 from gate.keys import Keys
 from gate.process import die_with_parent
 from gate.serve import DRAIN, Plan
-from gate.store.line import Line, Memory
-from gate.store.link import Link
+from gate.store.line import Line
+from gate.store.link import Link, StoreUnavailable
+from gate.store.memory import Memory
 from gate.store.orders import OrdersStore
 from gate.store.quotas import Quotas
 from gate.web import metrics
 from gate.web.emails import Emails
+from gate.web.operator import operator_app
 from gate.web.pages import Pages
 from gate.web.visitor import visitor_app
 from gate.wire.door import Door
 from gate.wire.health import Checker
 
 TICK = 0.25  # seconds between two looks at the store
-HEARTBEAT = 1.0  # seconds
 
 
 def run_child(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
@@ -44,23 +51,13 @@ def run_child(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
     die_with_parent(plan.supervisor)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(plan.settings.log)
-    metrics.attach(plan.settings.state / "run" / "metrics")
-    uvloop_run(_serve(plan, sock, pipe))
-
-
-def uvloop_run(main: Awaitable[None]) -> None:
-    import uvloop
-
-    async def body() -> None:
-        await main
-
-    uvloop.run(body())
+    uvloop.run(_serve(plan, sock, pipe))
 
 
 async def _serve(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
     build = worker if plan.role == "worker" else operator
     async with build(plan) as app:
-        server = uvicorn.Server(
+        await _Server(
             uvicorn.Config(
                 app,
                 http="h11",  # the stricter of uvicorn's two parsers (docs/security.md)
@@ -72,17 +69,21 @@ async def _serve(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
                 access_log=False,
                 log_config=None,
                 timeout_graceful_shutdown=int(DRAIN),
-            )
-        )
-        ready = asyncio.create_task(_say_ready(server, pipe))
-        await server.serve(sockets=[sock])
-        ready.cancel()
+            ),
+            lambda: pipe.send("ready"),
+        ).serve(sockets=[sock])
 
 
-async def _say_ready(server: uvicorn.Server, pipe: Connection) -> None:
-    while not server.started:
-        await asyncio.sleep(0.01)
-    pipe.send("ready")
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it serves."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
 
 
 # --------------------------------------------------------------------------- a worker
@@ -91,65 +92,109 @@ async def _say_ready(server: uvicorn.Server, pipe: Connection) -> None:
 @contextlib.asynccontextmanager
 async def worker(plan: Plan) -> AsyncIterator[ASGIApp]:
     """Everything that serves visitors, with its background work running."""
-    settings = plan.settings
+    settings, state = plan.settings, plan.settings.state
     link = Link(plan.store_url, _password(settings))
-    memory = Memory(settings.state / "rooms.json")
-    keys = Keys(settings.state)
+    memory = Memory(state / "rooms.json")
+    keys = Keys(state)
+    meter = metrics.Meter(state / "run" / "metrics", settings.rooms)
     engine = Engine(
         settings,
         keys.ring,
-        trust_for(settings.edge, settings.state),
+        trust_for(settings.edge, state),
         lines={name: Line(link, name, new_id=_new_id, memory=memory) for name in settings.rooms},
         quotas=Quotas(link),
         pages=Pages(settings),
-        meter=metrics.Meter(),
+        meter=meter,
     )
+    emails = Emails(state / "emails.db")
     await link.start()
-    follow = OrdersFollower(OrdersStore(link), settings.state / "orders.json", engine)
-    emails = Emails(settings.state / "emails.db")
-    checker = Checker(settings, engine.shop.health)
+    follow = OrdersFollower(OrdersStore(link, clock=engine.now), state / "orders.json", engine)
     await follow.once()
     await engine.refresh()
+    door = Door(engine, visitor_app(engine, emails))
+    pulse = Pulse(plan, engine, door)
+
+    async def each_second() -> None:
+        if keys.reload():
+            engine.keyring = keys.ring
+        meter.flush()
+        await asyncio.to_thread(memory.save)
+        pulse.beat()
+
     async with background(
         _every(TICK, engine.refresh),
         _every(TICK * 2, follow.once),
-        _every(HEARTBEAT, lambda: _beat(plan, engine, keys)),
-        checker.run(),
+        _every(heartbeat.EVERY, each_second),
+        Checker(settings, engine.shop.health, pulse.server).run(),
     ):
-        async with Door(engine, visitor_app(engine, emails)) as door:
+        async with door:
             yield door
         await engine.drain()
-    heartbeat.remove(settings.state / "run", f"worker-{plan.index}", os.getpid())
+    meter.close()
+    emails.close()
+    heartbeat.remove(state / "run", plan.index, os.getpid())
     await link.close()
 
 
-async def _beat(plan: Plan, engine: Engine, keys: Keys) -> None:
-    if keys.reload():
-        engine.keyring = keys.ring
-    heartbeat.write(plan.settings.state / "run", f"worker-{plan.index}", describe(engine))
+class Pulse:
+    """What this worker says of itself once a second."""
+
+    def __init__(self, plan: Plan, engine: Engine, door: Door) -> None:
+        self._plan = plan
+        self._engine = engine
+        self._door = door
+        self._started = self._since = engine.now()
+        self._condition = heartbeat.Condition.NORMAL
+        self._servers: dict[str, bool] = {}
+        self._config = hashlib.sha256(plan.settings.model_dump_json(by_alias=True).encode()).hexdigest()[:12]
+
+    def server(self, url: str, up: bool) -> None:
+        """An origin server went up or down."""
+        self._servers[url] = up
+        self._door.origin.mark(url, up)
+
+    def beat(self) -> None:
+        engine, snapshot = self._engine, self._engine.snapshot
+        condition = condition_of(snapshot)
+        if condition is not self._condition:
+            self._condition, self._since = condition, engine.now()
+        heartbeat.write(
+            self._plan.settings.state / "run",
+            heartbeat.Beat(
+                worker=self._plan.index,
+                pid=os.getpid(),
+                time=engine.now(),
+                started=self._started,
+                condition=condition,
+                since=self._since,
+                orders=engine.orders.version,
+                config=self._config,
+                key=engine.keyring.newest.id,
+                taken=engine.told_at,
+                store_up=snapshot.store_up,
+                origin_up=snapshot.origin_up,
+                servers=self._servers,
+                in_flight=engine.shop.overload.current,
+                overload=snapshot.overload,
+                first_byte_p90=round(engine.shop.overload.percentile(0.9), 4),
+                breakers={name: breaker.state.value for name, breaker in engine.shop.breakers.items()},
+                rooms={name: _room_beat(view) for name, view in snapshot.rooms.items()},
+            ),
+        )
 
 
-def describe(engine: Engine) -> dict[str, Any]:
-    """This worker's part of ``gate status``."""
-    snapshot = engine.snapshot
-    return {
-        "pid": os.getpid(),
-        "at": snapshot.taken,
-        "orders": engine.orders.version,
-        "store_up": snapshot.store_up,
-        "origin_up": snapshot.origin_up,
-        "fallback_on": snapshot.fallback_on,
-        "shed_level": snapshot.shed_level,
-        "in_flight": engine.shop.overload.current,
-        "first_byte_p90": round(engine.shop.overload.percentile(0.9), 4),
-        "breakers": {name: breaker.state.value for name, breaker in engine.shop.breakers.items()},
-        "rooms": {name: _room(asdict(view)) for name, view in snapshot.rooms.items()},
-    }
+def condition_of(snapshot: Snapshot) -> heartbeat.Condition:
+    """The worst that holds."""
+    if snapshot.fallback is Switch.ON:
+        return heartbeat.Condition.ORDERED
+    if not snapshot.origin_up:
+        return heartbeat.Condition.ORIGIN_DOWN
+    return heartbeat.Condition.NORMAL if snapshot.store_up else heartbeat.Condition.STORE_AWAY
 
 
-def _room(view: dict[str, Any]) -> dict[str, Any]:
-    view["revoked"] = len(view["revoked"])
-    return view
+def _room_beat(view: RoomView) -> heartbeat.RoomBeat:
+    names = (field.name for field in fields(heartbeat.RoomBeat))
+    return heartbeat.RoomBeat(**{name: getattr(view, name) for name in names})
 
 
 class OrdersFollower:
@@ -165,9 +210,6 @@ class OrdersFollower:
         self._seen = 0.0
 
     async def once(self) -> None:
-        from gate.core.orders import Orders
-        from gate.store.link import StoreUnavailable
-
         newest = self._engine.orders
         with contextlib.suppress(StoreUnavailable, ValueError, KeyError):
             stored = await self._store.read()
@@ -190,16 +232,11 @@ class OrdersFollower:
 
 @contextlib.asynccontextmanager
 async def operator(plan: Plan) -> AsyncIterator[ASGIApp]:
-    """Console, API and metrics; keeps what the gate must remember across restarts."""
-    from gate.backend import Backend
-    from gate.web.operator import operator_app
-
-    settings = plan.settings
-    link = Link(plan.store_url, _password(settings))
-    memory = Memory(settings.state / "rooms.json")
+    """Console, API and metrics; keeps the orders in the store and on disk the same."""
+    link = Link(plan.store_url, _password(plan.settings))
     await link.start()
-    backend = Backend(settings, plan.config_path, link, supervisor=plan.supervisor)
-    async with background(_every(1.0, backend.keep), _every(1.0, memory.save_later)):
+    backend = Backend(plan.settings, plan.config_path, link, supervisor=plan.supervisor)
+    async with background(_every(1.0, backend.keep)):
         yield operator_app(backend)
     await link.close()
 
@@ -216,9 +253,9 @@ def _new_id() -> str:
 
 
 @contextlib.asynccontextmanager
-async def background(*work: Awaitable[None]) -> AsyncIterator[None]:
+async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run coroutines beside the body; end them with it."""
-    tasks = [asyncio.ensure_future(item) for item in work]
+    tasks = [asyncio.create_task(item) for item in work]
     try:
         yield
     finally:
@@ -236,9 +273,3 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("background_failed", work=getattr(work, "__qualname__", "?"))
         await asyncio.sleep(seconds)
-
-
-async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """An ASGI app that has nothing."""
-    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})

@@ -97,6 +97,7 @@ class Engine:
         self._quotas = quotas
         self._states: dict[str, RoomState] = {}
         self._store_up = False
+        self.told_at = 0.0  # when the store last told the state of the rooms; Unix time, seconds
         self._renewed: dict[str, Pass] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.snapshot = Snapshot()
@@ -165,6 +166,7 @@ class Engine:
             states = await asyncio.gather(*(self._lines[name].tick(self.terms(self.settings.rooms[name])) for name in names))
             self._states.update(zip(names, states, strict=True))
             self._store_up = True
+            self.told_at = self.now()
         except StoreUnavailable:
             self._store_up = False
         self.compose()

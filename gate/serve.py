@@ -13,20 +13,19 @@ SIGHUP, changed config     the config is checked; if good, children are replaced
 """
 
 import asyncio
-import logging
 import multiprocessing
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from gate import config
+from gate import config, logs
 from gate.core.settings import Settings
 from gate.keys import BadKeyFile, ensure_keyring
 from gate.operators import BadOperators, ensure_operators
@@ -34,7 +33,7 @@ from gate.private import Unsafe
 from gate.store.embedded import Embedded
 from gate.web import metrics
 
-log = logging.getLogger("gate.serve")
+log = logs.get("gate.serve")
 DRAIN = 30.0  # seconds a child may take to finish what it has begun
 READY = 20.0  # seconds a child may take to come up
 BACKLOG = 4096
@@ -65,6 +64,7 @@ class Child:
     pipe: Connection  # says one thing: ready
     started: float
     stopping: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def bind(address: str) -> socket.socket:
@@ -205,8 +205,12 @@ class Supervisor:
 
     async def _ready(self, child: Child) -> None:
         """Until the child has said that it serves. Raises :class:`StartError` if it ends first."""
-        while not child.pipe.poll():
-            await asyncio.sleep(0.02)
+        loop, spoken = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(child.pipe.fileno(), spoken.set)
+        try:
+            await spoken.wait()
+        finally:
+            loop.remove_reader(child.pipe.fileno())
         try:
             child.pipe.recv()
         except EOFError:  # it closed the pipe without a word
@@ -218,11 +222,12 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.remove_reader(child.process.sentinel)
         child.process.join()
+        child.ended.set()
         if child.stopping or self._closing.is_set():
             return
         lived = time.monotonic() - child.started
         log.error(
-            "process_ended", extra={"process": child.process.name, "code": child.process.exitcode, "lived": round(lived, 1)}
+            "process_ended", process=child.process.name, code=child.process.exitcode, lived=round(lived, 1)
         )
         delay = 0.0 if lived > 5 else 1.0  # a child that dies at once is not started in a hot loop
         loop.call_later(delay, self._replace_dead, child)
@@ -238,13 +243,13 @@ class Supervisor:
         process = child.process
         if process.is_alive():
             process.terminate()
-        deadline = time.monotonic() + DRAIN + 2
-        while process.is_alive() and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
-        if process.is_alive():
-            log.warning("killed", extra={"process": process.name, "why": f"still busy after {DRAIN:.0f} s"})
+        try:
+            async with asyncio.timeout(DRAIN + 2):
+                await child.ended.wait()
+        except TimeoutError:
+            log.warning("killed", process=process.name, why=f"still busy after {DRAIN:.0f} s")
             process.kill()
-            process.join()
+            await child.ended.wait()
 
     # ------------------------------------------------------------------ reload
 
@@ -259,10 +264,10 @@ class Supervisor:
             try:
                 settings = self._amend(config.load(self.config_path))
             except config.ConfigError as error:
-                log.error("config_refused", extra={"problems": [str(problem) for problem in error.problems]})
+                log.error("config_refused", problems=[str(problem) for problem in error.problems])
                 continue
             for problem in self._unchangeable(settings):
-                log.warning("config_needs_restart", extra={"setting": problem})
+                log.warning("config_needs_restart", setting=problem)
             settings = settings.model_copy(update={name: getattr(self.settings, name) for name in _FIXED})
             if settings == self.settings:
                 continue
@@ -270,7 +275,7 @@ class Supervisor:
             try:
                 await self._roll()
             except StartError as error:
-                log.error("reload_stuck", extra={"why": str(error)})
+                log.error("reload_stuck", why=str(error))
 
     def _unchangeable(self, new: Settings) -> list[str]:
         """What the new file changes that a reload cannot."""
@@ -288,7 +293,7 @@ class Supervisor:
                 self._retire_later(old)
         for key in before.keys() - set(self._wanted()):
             self._retire_later(self._children.pop(key))
-        log.info("config_applied", extra={"file": str(self.config_path)})
+        log.info("config_applied", file=str(self.config_path))
 
     def _retire_later(self, child: Child) -> None:
         task = asyncio.create_task(self._retire(child))

@@ -1,14 +1,16 @@
 """``gate serve``: run the gate."""
 
 import asyncio
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gate import config, logs
 from gate.core.settings import Settings
+
+if TYPE_CHECKING:
+    from gate.serve import Supervisor
 
 
 def register(app: typer.Typer) -> None:
@@ -39,12 +41,8 @@ def serve(
         raise typer.Exit(1) from None
 
 
-def _announce(supervisor: "object") -> None:
-    from gate.serve import Supervisor
-
-    assert isinstance(supervisor, Supervisor)  # noqa: S101 - narrows the type for a lazily imported class
+def _announce(supervisor: "Supervisor") -> None:
     settings = supervisor.settings
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-    say(f"gate: visitors on http://{settings.listen}, operators on http://{settings.operator.listen}")
+    typer.echo(f"gate: visitors on http://{settings.listen}, operators on http://{settings.operator.listen}", err=True)
     if supervisor.new_token is not None:
-        say(f"gate: operator token, shown only this once: {supervisor.new_token}")
+        typer.echo(f"gate: operator token, shown only this once: {supervisor.new_token}", err=True)

@@ -105,10 +105,10 @@ def _newcomer(room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | N
             granted = Pass(room.name, entry.ticket.id, snapshot.taken, entry.expires)
             return Decision(Outcome.FORWARD, Reason.ADMITTED, room=room.name, ticket=entry.ticket, granted=granted)
         return _wait(room, entry.reason, entry.ticket, entry.retry_after)
+    if ticket is None and not told.entry_failed:
+        return Join(room)  # also without the store: then it is a place by time, behind everyone who has a number
     if told.entry_failed or not snapshot.store_up:
         return _wait(room, Reason.STORE, ticket, STORE_RETRY)
-    if ticket is None:
-        return Join(room)
     if snapshot.fallback_on:  # asked through a room endpoint: a token spent now would be a token lost
         return _wait(room, Reason.ORIGIN_DOWN, ticket, DOWN_RETRY)
     if view.mode is RoomMode.HOLD:
@@ -158,6 +158,17 @@ def route_for(visit: Visit, settings: Settings) -> Route | None:
 def room_for(visit: Visit, settings: Settings) -> Room | None:
     """The first room that guards this path, in the order of the file."""
     return next((room for room in settings.rooms.values() if _matches(room, visit)), None)
+
+
+def looks_at_visitor(visit: Visit, settings: Settings) -> bool:
+    """Does more than method, path and pass count here: an own endpoint, a per-client limit, a bypass rule?
+
+    Where not, every visitor with a good pass gets the same decision, and the wire may remember it for a snapshot's life.
+    """
+    if visit.path.widened == OWN_PREFIX or visit.path.widened.startswith(OWN_PREFIX + "/"):
+        return True
+    room = room_for(visit, settings)
+    return (room is not None and bool(room.bypass)) or any(_matches(limit, visit) for limit in settings.limits)
 
 
 def _matches(rule: Room | Route | Limit, visit: Visit) -> bool:
