@@ -5,14 +5,15 @@ the store is away. The highest version wins; when the store comes back, the two 
 """
 
 import asyncio
+import contextlib
 import io
 import json
 import os
-import secrets
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Backend:
         self.state = settings.state.expanduser()
         self.orders = load_orders(self.state)
         self._config_path = config_path
-        self._store = OrdersStore(link)
+        self._store = OrdersStore(link, clock=clock)
         self._supervisor = supervisor
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -86,38 +87,28 @@ class Backend:
 
     # ------------------------------------------------------------------ orders
 
-    async def change(self, change: Callable[[Orders], Orders], *, who: str, what: str) -> Orders:
+    async def change(self, change: Callable[[Orders], Orders], *, who: str) -> Orders:
         """The orders after ``change``, in force on every worker within 2 s. A change that changes nothing is not recorded.
 
         Raises :class:`NotKept`, and whatever ``change`` raises.
         """
         async with self._lock:
             before = self.orders
-            changes = audit.differences(before, change(before))
-            if not changes:
+            what = "; ".join(audit.differences(before, change(before)))
+            if not what:
                 return before
             try:
-                after = await self._store.write(self._over(change), who=who, what="; ".join(changes))
+                after = await self._store.write(change, who=who, what=what, known=before)
                 self._stored = True
             except StoreUnavailable:
                 after = replace(change(before), version=before.version + 1)
                 self._stored = False
             in_file = self._save(after)
             if not self._stored and not in_file:
-                raise NotKept("neither the store nor the state directory takes it; see the problems on the status page")
+                raise NotKept("neither the store nor the state directory takes the order")
             self.orders = after
-            changes = audit.differences(before, after)
-            self._record(after, who=who, what=what, changes=changes)
+            self._record(who, what)
             return after
-
-    def _over(self, change: Callable[[Orders], Orders]) -> Callable[[Orders], Orders]:
-        """``change`` on whichever is newer, the store's orders or ours."""
-
-        def apply(stored: Orders) -> Orders:
-            base = stored if stored.version >= self.orders.version else self.orders
-            return replace(change(base), version=base.version + 1)
-
-        return apply
 
     def _save(self, orders: Orders) -> bool:
         try:
@@ -132,48 +123,35 @@ class Backend:
         """Makes the store's orders and ours the same. Meant to be called every second; does nothing when they are."""
         async with self._lock:
             try:
-                stored = await self._store.read()
-                if stored is None or stored.version < self.orders.version:
-                    if self.orders.version:
-                        what = "orders given while the store was away, or lost by it"
-                        stored = await self._store.write(self._over(lambda orders: orders), who="gate", what=what)
-                elif stored.version == self.orders.version and stored != self.orders:
-                    # two gates took different orders while the store was away: the first to come back won
-                    stored = await self._store.write(
-                        self._over(lambda orders: orders), who="gate", what="two orders became one"
-                    )
+                stored = await self._store.read() or Orders()
+                if stored.version < self.orders.version:  # given while the store was away, or lost by it
+                    stored = await self._store.publish(self.orders)
+                if stored.version == self.orders.version and stored != self.orders:
+                    # Two gates took different orders while the store was away. The first one back won; its orders get a
+                    # version that the workers of the other gate have not seen.
+                    what = f"one of two orders {stored.version}, given while the store was away"
+                    stored = await self._store.write(lambda orders: orders, who="gate", what=what)
             except StoreUnavailable:
                 self._stored = False
                 return
             self._stored = True
-            if stored is not None and stored != self.orders:
+            if stored != self.orders:
                 self._save(stored)
                 self.orders = stored
 
     # ------------------------------------------------------------------ audit
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
-        """The last entries, newest first: the store's, of every gate, and what this gate recorded without it."""
-        here = audit.read(self.state, limit)
-        try:
-            there = await self._store.audit(limit)
-        except StoreUnavailable:
-            return here
-        known = {entry.get("id") for entry in there}
-        apart = [entry for entry in here if not entry.get("stored") and entry.get("id") not in known]
-        return sorted([*there, *apart], key=lambda entry: float(entry.get("time", 0)), reverse=True)[:limit]
+        """The last entries, newest first: the store's, of every gate, and this gate's own from the time it was away."""
+        entries = audit.read(self.state, limit)
+        with contextlib.suppress(StoreUnavailable):
+            entries += await self._store.audit(limit)
+        once = {(entry.get("version"), entry.get("who"), entry.get("what")): entry for entry in entries}
+        return sorted(once.values(), key=lambda entry: float(entry.get("at", 0)), reverse=True)[:limit]
 
-    def _record(self, orders: Orders, *, who: str, what: str, changes: list[str]) -> None:
-        entry = {
-            "id": secrets.token_hex(8),
-            "time": round(self._clock(), 3),
-            "who": who,
-            "what": what,
-            "changes": changes,
-            "version": orders.version,
-            "stored": self._stored,
-        }
-        self._log.info("order", who=who, what=what, changes=changes, version=orders.version)
+    def _record(self, who: str, what: str) -> None:
+        entry = {"at": round(self._clock(), 3), "who": who, "what": what, "version": self.orders.version}
+        self._log.info("order", **entry)
         try:
             audit.append(self.state, entry)
         except OSError as error:
@@ -199,7 +177,7 @@ class Backend:
         if self._supervisor is None:
             return ["this gate has no supervisor to tell; start it again"]
         os.kill(self._supervisor, signal.SIGHUP)
-        self._record(self.orders, who=who, what="config reloaded", changes=[])
+        self._record(who, f"config reloaded at {datetime.fromtimestamp(self._clock(), UTC):%H:%M:%S} UTC")
         return []
 
     def config(self) -> dict[str, Any]:

@@ -124,6 +124,10 @@ def redactor(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return {_text(key): redact(value, _text(key)) for key, value in event.items()}
 
 
+def _component(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {**event, "component": event["_record"].name}
+
+
 def _to_json(event: Any, **_: Any) -> str:
     return json.dumps(event, separators=(",", ":"), default=str)
 
@@ -147,7 +151,7 @@ def configure(settings: Log, stream: TextIO | None = None) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
-            foreign_pre_chain=[*common, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[*common, _component],
         )
     )
     root = logging.getLogger()
@@ -162,7 +166,7 @@ def configure(settings: Log, stream: TextIO | None = None) -> None:
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger: an event name and fields, ``get("gate.app").info("ready", workers=2)``."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component=name)
     return logger
 
 

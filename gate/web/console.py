@@ -190,21 +190,19 @@ class Console:
             if not given:
                 return self._say(session, "Nothing was changed: the values are those in force.", at=f"room-{name}")
         change = RoomChange.model_validate(given)
-        return await self._change(
-            session, lambda orders: change.apply(orders, name), f"room {name}, in the console", f"room-{name}"
-        )
+        return await self._change(session, lambda orders: change.apply(orders, name), f"room-{name}")
 
     async def fallback(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         change = FallbackChange.model_validate({"mode": form.get("mode")})
         if change.mode is Switch.ON and form.get("confirm") != "yes":
             return await self._ask(session, "/fallback", "fallback", "on", "Switch the fallback page on?")
-        return await self._change(session, change.apply, "fallback, in the console")
+        return await self._change(session, change.apply)
 
     async def shedding(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         change = SheddingChange.model_validate({"mode": form.get("mode")})
         if change.mode is Shedding.NORMAL and form.get("confirm") != "yes":
             return await self._ask(session, "/shedding", "shedding", "2", "Shed normal routes too?")
-        return await self._change(session, change.apply, "shedding, in the console")
+        return await self._change(session, change.apply)
 
     async def reload(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         problems = await self._backend.reload(who=session.operator.name)
@@ -214,11 +212,9 @@ class Console:
             )
         return self._say(session, "The config file is valid; the workers are being replaced one by one.")
 
-    async def _change(
-        self, session: Session, change: Callable[[Orders], Orders], what: str, *, at: str = "switches"
-    ) -> Response:
+    async def _change(self, session: Session, change: Callable[[Orders], Orders], at: str = "switches") -> Response:
         before = (await self._backend.status()).version
-        orders = await self._backend.change(change, who=session.operator.name, what=what)
+        orders = await self._backend.change(change, who=session.operator.name)
         text = "Nothing was changed: it was so already."
         if orders.version != before:
             text = f"Done. Every worker follows within 2 seconds (order {orders.version})."

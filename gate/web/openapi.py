@@ -191,11 +191,9 @@ _AUDIT = {
             "items": {
                 "type": "object",
                 "properties": {
-                    "id": {"type": "string"},
-                    "time": {"type": "number", "description": "Unix seconds."},
+                    "at": {"type": "number", "description": "Unix seconds."},
                     "who": {"type": "string"},
                     "what": {"type": "string"},
-                    "changes": {"type": "array", "items": {"type": "string"}},
                     "version": {"type": "integer"},
                 },
             },

@@ -93,17 +93,17 @@ class Api:
             rooms = ", ".join(self._backend.settings.rooms) or "none"
             raise Problem(404, f"There is no room {name!r}; the config has: {rooms}.")
         asked = await read_body(request, RoomChange)
-        await self._backend.change(lambda orders: asked.apply(orders, name), who=operator.name, what=f"room {name}, by the API")
+        await self._backend.change(lambda orders: asked.apply(orders, name), who=operator.name)
         return await self._status()
 
     async def fallback(self, request: Request, operator: Operator) -> Response:
         asked = await read_body(request, FallbackChange)
-        await self._backend.change(asked.apply, who=operator.name, what="fallback, by the API")
+        await self._backend.change(asked.apply, who=operator.name)
         return await self._status()
 
     async def shedding(self, request: Request, operator: Operator) -> Response:
         asked = await read_body(request, SheddingChange)
-        await self._backend.change(asked.apply, who=operator.name, what="shedding, by the API")
+        await self._backend.change(asked.apply, who=operator.name)
         return await self._status()
 
     async def audit(self, request: Request, operator: Operator) -> Response:
