@@ -1,0 +1,285 @@
+"""One room's admission, as one worker sees it: what to ask the store, and what to answer without asking."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from gate.core.credentials import Ticket
+from gate.core.decision import Entry
+from gate.core.line import AWAY, SEAT_SLACK, TICKET_LIFE, RoomState, Terms, away_number
+from gate.core.snapshot import RoomView
+from gate.core.words import Reason, RoomMode
+from gate.store.link import Link, StoreUnavailable
+from gate.store.memory import Memory
+
+USED_UP = 0.05  # seconds; a block of numbers gone in less is followed by one of twice the size
+DROPPED = 0.1  # seconds after which the rest of a block is thrown away: a number is given when it is fresh or not at all
+LARGEST = 1024
+AWAY_RETRY = 10.0  # seconds a visitor is asked to wait while the store is away
+LINE_RETRY = 2.0
+RATE_WINDOW = 60.0  # seconds over which admissions are measured
+RATE_LEAST = 5.0
+
+
+def keys_of(room: str) -> list[str]:
+    """KEYS of every room script. The hash tag keeps a room on one node of a cluster."""
+    return [f"gate:{{{room}}}:{part}" for part in ("line", "ready", "due", "seats", "revoked", "spent")]
+
+
+class Line:
+    """One per room and worker. ``clock``: Unix time, seconds; used for the age of blocks and tickets only."""
+
+    def __init__(
+        self, link: Link, name: str, *, new_id: Callable[[], str], clock: Callable[[], float] = time.time, memory: Memory
+    ) -> None:
+        self.link = link
+        self.name = name
+        self.memory = memory
+        self.state = RoomState()  # the store's last word
+        self._new_id = new_id
+        self._clock = clock
+        self._keys = keys_of(name)
+        self._terms: Terms | None = None
+        self._block = _Block()
+        self._joining: deque[asyncio.Future[tuple[int, int]]] = deque()
+        self._leasing: asyncio.Task[None] | None = None
+        self._revoked: dict[str, float] = {}  # pass id -> store's time until which to keep it
+        self._since = "0"
+        self._admissions: deque[tuple[float, int]] = deque()  # (store's time, total), while a line stands
+
+    # -- what visitors ask
+
+    async def join(self, terms: Terms, view: RoomView | None = None) -> Entry:
+        """A newcomer: a seat where nobody waits and a token is there, else a number.
+
+        Never fails: without the store, the ticket has a place by time, behind everyone who has a number.
+        """
+        self._terms = terms
+        id_ = self._new_id()
+        try:
+            if terms.mode is RoomMode.AUTO and not self._stands(view):
+                return await self._enter(id_, terms)
+            number, epoch = await self._next_number(terms)
+        except StoreUnavailable:
+            return Entry("waiting", self._without_store(id_), retry_after=AWAY_RETRY, reason=Reason.STORE)
+        ticket = self._ticket(id_, epoch, number)
+        match terms.mode:
+            case RoomMode.HOLD:
+                return Entry("waiting", ticket, retry_after=20.0, reason=Reason.HOLD)
+            case RoomMode.CLOSED:
+                return Entry("waiting", ticket, retry_after=20.0, reason=Reason.ROOM_CLOSED)
+        return Entry("waiting", ticket, retry_after=LINE_RETRY, reason=Reason.LINE)
+
+    async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = 0.5) -> Entry:
+        """A called ticket wants its pass; the same ticket gets the same answer, and pays once.
+
+        A token due within ``patience`` seconds is waited for here: with a small burst, the time in which a token lies
+        about is time in which the bucket cannot fill. Raises :class:`StoreUnavailable`.
+        """
+        self._terms = terms
+        now = self._clock()
+        if now - ticket.joined / 1000 > TICKET_LIFE:
+            return Entry("spent", ticket)
+        if ticket.number >= AWAY:
+            self.memory.gave_without_store(self.name, ticket.epoch)
+        else:
+            self.memory.saw_ticket(self.name, ticket.epoch, ticket.number)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience
+        while True:
+            told = await self._run("claim", terms, ticket.id, ticket.epoch, ticket.number)
+            status, expires, due, ask, reason = told
+            entry = self._entry(status, ticket, expires, ask, reason)
+            wait = int(due) / 1e6 + 0.001
+            if entry.status != "waiting" or entry.reason is not Reason.RATE or loop.time() + wait > until:
+                return entry
+            await asyncio.sleep(wait)
+
+    async def renew(self, pass_id: str, terms: Terms) -> float | None:
+        """The seat's new expiry (Unix time), or None: revoked. Raises :class:`StoreUnavailable`."""
+        self._terms = terms
+        (expires,) = await self._run("renew", terms, pass_id)
+        return int(expires) / 1e6 if int(expires) else None
+
+    async def release(self, pass_id: str) -> bool:
+        """Frees the seat and revokes the pass, also where the seat was unknown (then False).
+
+        Raises :class:`StoreUnavailable`, also as long as no call has told this line its terms.
+        """
+        if self._terms is None:
+            raise StoreUnavailable("the room's terms are not known yet")
+        (freed,) = await self._run("release", self._terms, pass_id)
+        self._revoked[pass_id] = self.state.now + self._terms.session + SEAT_SLACK / 1e6
+        self._publish_revoked()
+        return bool(int(freed))
+
+    # -- what the gate does by itself
+
+    async def tick(self, terms: Terms) -> RoomState:
+        """Calls whom it is time to call and tells the room's state. Raises :class:`StoreUnavailable`."""
+        self._terms = terms
+        upto, keep, *ids = await self._run("tick", terms, self._since)
+        self._since = upto.decode() if isinstance(upto, bytes) else str(upto)
+        until = self.state.now + int(keep) / 1e6
+        for id_ in ids:
+            self._revoked.setdefault(id_.decode(), until)
+        over = [pass_id for pass_id, end in self._revoked.items() if end < self.state.now]
+        for pass_id in over:
+            del self._revoked[pass_id]
+        if over or len(self._revoked) != len(self.state.revoked):
+            self._publish_revoked()
+        self._measure()
+        return self.state
+
+    def ticket_without_store(self) -> Ticket:
+        """A place by time, behind everyone who has a number, for a visitor who comes while the store is away."""
+        return self._without_store(self._new_id())
+
+    # -- inside
+
+    def _stands(self, view: RoomView | None) -> bool:
+        state = self.state if self.state.now or view is None else view
+        return state.last > state.serving
+
+    async def _enter(self, id_: str, terms: Terms) -> Entry:
+        status, number, epoch, expires, _due, ask, reason = await self._run("enter", terms, id_)
+        return self._entry(status, self._ticket(id_, int(epoch), int(number)), expires, ask, reason)
+
+    async def _next_number(self, terms: Terms) -> tuple[int, int]:
+        """From the block in hand, else from the next lease; those who wait for it are served in the order they came."""
+        if not self._joining:
+            found = self._block.take(self._clock())
+            if found is not None:
+                return found
+        mine: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        self._joining.append(mine)
+        if self._leasing is None:
+            self._leasing = asyncio.create_task(self._lease(terms), name=f"lease {self.name}")
+        return await mine
+
+    async def _lease(self, terms: Terms) -> None:
+        try:
+            while self._joining:
+                size = min(LARGEST, self._block.next_size(self._clock()) + len(self._joining) - 1)
+                try:
+                    first, epoch = await self._run("lease", terms, size)
+                except StoreUnavailable as error:
+                    while self._joining:
+                        _settle(self._joining.popleft(), error)
+                    return
+                now = self._clock()
+                self._block.refill(int(first), int(epoch), size, now)
+                while self._joining and (found := self._block.take(now)) is not None:
+                    _settle(self._joining.popleft(), found)
+        finally:
+            self._leasing = None
+
+    def _ticket(self, id_: str, epoch: int, number: int) -> Ticket:
+        return Ticket(self.name, epoch, number, int(self._clock() * 1000), id_)
+
+    def _without_store(self, id_: str) -> Ticket:
+        epoch = max(1, self.memory.of(self.name).epoch, self.memory.of(self.name).least - 1)
+        self.memory.gave_without_store(self.name, epoch)
+        return self._ticket(id_, epoch, away_number(self._clock()))
+
+    def _entry(self, status: bytes, ticket: Ticket, expires: bytes, ask: bytes, reason: bytes) -> Entry:
+        match status:
+            case b"entered":
+                return Entry("entered", ticket, expires=int(expires) / 1e6)
+            case b"spent":
+                return Entry("spent", ticket)
+        why = Reason.ROOM_CLOSED if reason == b"closed" else Reason(reason.decode())
+        return Entry("waiting", ticket, retry_after=int(ask) / 1e6, reason=why)
+
+    async def _run(self, name: str, terms: Terms, *args: str | int) -> list[bytes]:
+        known = self.memory.of(self.name)
+        active = -1 if terms.active is None else terms.active
+        told: Any = await self.link.run(
+            name,
+            self._keys,
+            [
+                *(terms.step, terms.cost, terms.burst, active, round(terms.session * 1e6), terms.mode.value),
+                *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least),
+                *args,
+            ],
+        )
+        raw, epoch, last, serving, birth, ready, coming, inside, tokens, admitted, present, *rest = told
+        state = RoomState(
+            epoch=int(epoch),
+            serving=int(serving),
+            last=int(last),
+            waiting=int(last) - int(serving) + int(ready) + int(coming),
+            inside=int(inside),
+            tokens=float(tokens),
+            admitted_per_second=self.state.admitted_per_second,
+            revoked=self.state.revoked,
+            now=int(raw) / 1e6,
+            ready=int(ready),
+            present=float(present),
+            admitted=int(admitted),
+            birth=birth.decode(),
+        )
+        if (state.epoch, state.last, state.admitted) >= (self.state.epoch, self.state.last, self.state.admitted) or (
+            state.birth != self.state.birth
+        ):
+            self.state = state  # else: an older answer, overtaken on the way
+        self.memory.saw(self.name, state)
+        return list(rest)
+
+    def _publish_revoked(self) -> None:
+        self.state = replace(self.state, revoked=frozenset(self._revoked))
+
+    def _measure(self) -> None:
+        """Admissions a second while a line stands, so that a quiet hour says nothing about the next rush."""
+        now, total = self.state.now, self.state.admitted
+        past = self._admissions
+        if not self.state.waiting or (past and (past[-1][1] > total or past[-1][0] > now)):
+            past.clear()
+        past.append((now, total))
+        while now - past[0][0] > RATE_WINDOW:
+            past.popleft()
+        seconds = now - past[0][0]
+        measured = (total - past[0][1]) / seconds if seconds >= RATE_LEAST else 0.0
+        self.state = replace(self.state, admitted_per_second=measured)
+
+
+class _Block:
+    """Numbers leased in advance. Small when visitors come now and then, large in a storm."""
+
+    def __init__(self) -> None:
+        self._next = self._end = self._epoch = 0
+        self._size = 1
+        self._leased = self._emptied = float("-inf")
+
+    def take(self, now: float) -> tuple[int, int] | None:
+        """``(number, epoch)``, or None: time for another block."""
+        if self._next >= self._end or not 0 <= now - self._leased <= DROPPED:
+            return None
+        number = self._next
+        self._next += 1
+        if self._next == self._end:
+            self._emptied = now
+        return number, self._epoch
+
+    def next_size(self, now: float) -> int:
+        """Twice the last size when that was used up at once, half when it was not used up at all."""
+        if self._next < self._end or now - self._emptied > DROPPED:
+            self._size = max(1, self._size // 2)
+        elif self._emptied - self._leased < USED_UP:
+            self._size = min(LARGEST, self._size * 2)
+        return self._size
+
+    def refill(self, first: int, epoch: int, count: int, now: float) -> None:
+        self._next, self._end, self._epoch, self._leased = first, first + count, epoch, now
+
+
+def _settle(waiter: "asyncio.Future[tuple[int, int]]", result: tuple[int, int] | StoreUnavailable) -> None:
+    if waiter.done():  # its visitor has left
+        return
+    if isinstance(result, StoreUnavailable):
+        waiter.set_exception(result)
+    else:
+        waiter.set_result(result)

@@ -1,0 +1,78 @@
+"""What this machine remembers of each room, so that a store that comes back empty can be put right.
+
+Several workers share the file; each writes the highest of what it knows and what it finds there.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from gate.core.line import Remembered, RoomState
+
+
+class Memory:
+    """Rooms by name. ``path`` None: only in this process."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.rooms: dict[str, Remembered] = {}
+        self._saved: dict[str, Remembered] = {}
+        self.load()
+
+    def of(self, room: str) -> Remembered:
+        return self.rooms.get(room, Remembered())
+
+    def saw(self, room: str, state: RoomState) -> None:
+        """An answer of the store. Answers may arrive in another order than they were given."""
+        known = self.of(room)
+        seen = Remembered(state.epoch, state.last, state.serving, state.inside, state.birth, known.least)
+        if (seen.epoch, seen.last) >= (known.epoch, known.last):
+            seen = replace(seen, serving=max(seen.serving, known.serving))
+            self.rooms[room] = seen
+
+    def saw_ticket(self, room: str, epoch: int, number: int) -> None:
+        """A signed ticket is proof of what the store once said, even when this process has forgotten."""
+        known = self.of(room)
+        if epoch > known.epoch or (epoch == known.epoch and number > known.last):
+            birth = known.birth if epoch == known.epoch else ""
+            self.rooms[room] = replace(known, epoch=epoch, last=max(known.last, number), birth=birth)
+
+    def gave_without_store(self, room: str, epoch: int) -> None:
+        """A ticket was given in ``epoch`` while the store was away: that epoch is over, once it is back."""
+        known = self.of(room)
+        if known.least <= epoch:
+            self.rooms[room] = replace(known, least=epoch + 1)
+
+    def load(self) -> None:
+        """Takes over what the file knows better. A missing or broken file is no memory, not an error."""
+        if self.path is None:
+            return
+        try:
+            found = json.loads(self.path.read_text())
+            rooms = {str(name): Remembered(**room) for name, room in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return
+        for name, room in rooms.items():
+            self.rooms[name] = _highest(self.of(name), room)
+
+    def save(self) -> bool:
+        """Writes the file if there is news; the rename makes it whole or not at all. Raises :class:`OSError`."""
+        if self.path is None or self.rooms == self._saved:
+            return False
+        mine = dict(self.rooms)
+        self.load()
+        text = json.dumps({name: asdict(room) for name, room in self.rooms.items()}, indent=1)
+        self.rooms, news = mine, dict(mine)
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        temporary.write_text(text)
+        temporary.replace(self.path)
+        self._saved = news
+        return True
+
+
+def _highest(one: Remembered, other: Remembered) -> Remembered:
+    order: Callable[[Remembered], tuple[int, int]] = lambda room: (room.epoch, room.last)  # noqa: E731
+    best = max(one, other, key=order)
+    return replace(best, serving=max(one.serving, other.serving), least=max(one.least, other.least))
