@@ -56,7 +56,7 @@ _REPLACED = frozenset(
 )
 # Connection cannot name these away: they are end-to-end, whatever the sender says.
 _KEPT = frozenset((b"authorization", b"cache-control", b"cookie", b"content-type", b"content-encoding", b"date", b"set-cookie"))
-_SINGLE = frozenset((b"age", b"cache-control", b"cdn-cache-control", b"expires", b"pragma", b"surrogate-control"))
+CACHE_FIELDS = frozenset((b"age", b"cache-control", b"cdn-cache-control", b"expires", b"pragma", b"surrogate-control"))
 _CACHE = frozenset((b"cache-control", b"cdn-cache-control", b"surrogate-control"))
 _WEBSOCKET = frozenset(
     (
@@ -155,7 +155,7 @@ def for_visitor(headers: Headers, status: int, added: Fields = ()) -> Headers:
     """
     drop = HOP_BY_HOP | named_by_connection(headers)
     if any(name in _CACHE for name, _ in added):
-        drop |= _SINGLE
+        drop |= CACHE_FIELDS
     if status < 200 or status == 204 or any(name == b"transfer-encoding" for name, _ in headers):
         drop |= {b"content-length"}
     kept: list[tuple[bytes, bytes]] = []
