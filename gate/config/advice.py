@@ -52,8 +52,11 @@ SYNONYMS = {
 }
 """What other gateways call it → the word here."""
 
-SECRET = ("store_password",)
-"""Settings whose value no message may show."""
+
+def _is_secret(path: tuple[Step, ...]) -> bool:
+    """A setting whose value no message may show: the password, and the header values of a bypass rule."""
+    return path[-1:] == ("store_password",) or ("bypass" in path and "header" in path[:-1])
+
 
 EXAMPLES = {"match": "/checkout/**", "rate": "120/minute"}
 
@@ -62,19 +65,22 @@ def explain(error: ErrorDetails, path: tuple[Step, ...]) -> str:
     """One sentence for one complaint of pydantic about the value at ``path``."""
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     name = str(path[-1]) if path else ""
-    if name in SECRET and not isinstance(given, (dict, list)):
-        given = "***"
+    if _is_secret(path) and given is not None:
+        return f"is not {_wanted(kind, name)}; put it in quotes"
     if kind == "extra_forbidden":
         return unknown_key(path)
     if kind == "missing":
         example = f"; write `{name}: {EXAMPLES[name]}`" if name in EXAMPLES else ""
         return f"is missing{example}"
+    if given is None:
+        if name == "colour":
+            return 'has no value: without quotes, # begins a comment; write "#0b57d0"'
+        needed = name in EXAMPLES or (len(path) == 2 and path[0] == "rooms")
+        return f"has no value; give {_wanted(kind, name)}{'' if needed else ', or delete the line to get the default'}"
     if kind == "value_error":
         return str(context.get("error", error["msg"]))
     if kind in ("literal_error", "enum"):
         return _one_of(given, str(context["expected"]))
-    if given is None:
-        return f"has no value; give {_wanted(kind, name)}, or delete the line to get the default"
     if kind.startswith(("int", "float", "bool", "string", "list", "dict", "model", "path")) and kind.endswith(
         ("_type", "_parsing", "_from_float")
     ):
@@ -87,10 +93,7 @@ def explain(error: ErrorDetails, path: tuple[Step, ...]) -> str:
     }
     if kind in bounds:
         key, words = bounds[kind]
-        bound = context[key]
-        if isinstance(given, str) and re.fullmatch(r"[\d.]+(ms|s|m|h|d)", given):
-            bound = f"{bound:g}s"
-        return f"{_shown(given)} is out of range; write {words} {bound}"
+        return f"{_shown(given)} is out of range; write {words} {context[key]:g}"
     if kind == "too_short":
         return "is empty; give at least one"
     if kind == "string_too_long":
@@ -193,6 +196,7 @@ def _wanted(kind: str, name: str) -> str:
         ("list", "a list"),
         ("string", "a text"),
         ("path", "a path"),
+        ("value_error", "one"),
     ):
         if kind.startswith(start):
             return words

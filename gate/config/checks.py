@@ -60,6 +60,8 @@ def _files(settings: Settings) -> Iterator[Finding]:
     for index, route in enumerate(settings.routes):
         if route.fallback is not None and route.fallback.file is not None and not route.fallback.file.is_file():
             yield Finding(("routes", index, "fallback", "file"), f"there is no file {route.fallback.file}")
+    if settings.state.exists() and not settings.state.is_dir():
+        yield Finding(("state",), f"{settings.state} is a file; name a directory")
     logo = settings.brand.logo
     if logo is None:
         return
@@ -70,8 +72,6 @@ def _files(settings: Settings) -> Iterator[Finding]:
     elif (size := logo.stat().st_size) > LOGO_BYTES:
         text = f"{logo.name} has {size} bytes, and it travels inside every waiting page; make it at most {LOGO_BYTES}"
         yield Finding(("brand", "logo"), text)
-    if settings.state.exists() and not settings.state.is_dir():
-        yield Finding(("state",), f"{settings.state} is a file; name a directory")
 
 
 # --------------------------------------------------------------------------- rules

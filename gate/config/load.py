@@ -71,7 +71,9 @@ def examine(path: Path, environ: Mapping[str, str] | None = None) -> Report:
     settings, found = _judge(root, context)
     problems += found
     if settings is not None:
-        problems += [_locate(root, finding.path, finding.text, finding.severity) for finding in cross_check(settings)]
+        wrong = any(problem.severity == "error" for problem in problems)  # then a warning may come of what was left out
+        findings = [finding for finding in cross_check(settings) if finding.severity == "error" or not wrong]
+        problems += [_locate(root, finding.path, finding.text, finding.severity) for finding in findings]
     problems = sorted(
         dict.fromkeys(problems), key=lambda p: (p.place.line is None, p.place.line or 0, p.place.column or 0, p.path)
     )
@@ -130,7 +132,8 @@ def _judge(root: Branch, context: Mapping[str, Any]) -> tuple[Settings | None, l
                 loc = tuple(step for step in details["loc"] if step != "[key]")
                 branch, left = root.walk(loc)
                 path = branch.path + left
-                problems.append(_locate(root, loc, advice.explain(details, path), "error"))
+                if not branch.broken:  # else it may be wrong only because of what was complained about before
+                    problems.append(_locate(root, loc, advice.explain(details, path), "error"))
                 wrong.append(loc if not left else loc[: len(loc) - len(left)])
         for loc in sorted(set(wrong), key=lambda steps: [(isinstance(s, int), s) for s in steps], reverse=True):
             if not loc:
@@ -154,6 +157,8 @@ def _remove(root: Branch, loc: tuple[Step, ...]) -> None:
     above, left = root.walk(loc[:-1])
     if left:
         return
+    for depth in range(len(loc)):
+        root.walk(loc[:depth])[0].broken = True
     if isinstance(above.value, dict):
         above.value.pop(str(loc[-1]), None)
     elif isinstance(above.value, list) and isinstance(loc[-1], int) and loc[-1] < len(above.value):

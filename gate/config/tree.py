@@ -32,6 +32,7 @@ class Branch:
     place: Place
     key: Place
     path: tuple[Step, ...] = ()
+    broken: bool = False  # something of it is missing that was in the file, and was complained about
 
     def plain(self) -> Any:
         """The value as Python's own types."""
@@ -128,36 +129,41 @@ class _Builder:
         place = self.place(node)
         if id(node) in above:
             self.complain(key, path, "an alias to something that contains it; write it out")
-            return Branch(None, place, key, path)
+            return Branch(None, place, key, path, broken=True)
         above = (*above, id(node))
         if isinstance(node, MappingNode):
-            return Branch(self.mapping(node, path, above), place, key, path)
+            return self.mapping(node, Branch({}, place, key, path), above)
         if isinstance(node, SequenceNode):
             items = [self.build(item, self.place(item), (*path, i), above) for i, item in enumerate(node.value)]
             return Branch(list(items), place, key, path)
         return Branch(self.scalar(node, path), place, key, path)
 
-    def mapping(self, node: MappingNode, path: tuple[Step, ...], above: tuple[int, ...]) -> dict[str, Branch]:
+    def mapping(self, node: MappingNode, branch: Branch, above: tuple[int, ...]) -> Branch:
         found: dict[str, Branch] = {}
+        path = branch.path
         for key_node, value_node in node.value:
             at = self.place(key_node)
             if not isinstance(key_node, ScalarNode):
                 self.complain(at, path, "a key is a plain word; write `name: value`")
+                branch.broken = True
                 continue
             key = str(key_node.value)
             if key_node.tag == _TAG + "merge":
                 self.complain(at, path, "merge keys (<<) are not part of YAML 1.2; repeat the settings, or alias single values")
+                branch.broken = True
                 continue
             if key in found:
                 first = found[key].key.line
                 self.complain(at, (*path, key), f"given twice, first in line {first}; keep one of them")
                 continue
             found[key] = self.build(value_node, at, (*path, key), above)
-        return found
+        branch.value = found
+        return branch
 
     def scalar(self, node: Node, path: tuple[Step, ...]) -> str | int | float | bool | None:
         text = str(node.value)
-        kind = str(node.tag).removeprefix(_TAG)
+        tag = str(node.tag)
+        kind = tag.removeprefix(_TAG)
         if kind == "null":
             return None
         if kind == "bool":
@@ -168,7 +174,7 @@ class _Builder:
             number = float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
             return number if math.isfinite(number) else text
         if kind not in ("str", "timestamp"):
-            self.complain(self.place(node), path, f"tags like !{kind} have no meaning here; leave it out")
+            self.complain(self.place(node), path, f"tags like {tag.replace(_TAG, '!!')} have no meaning here; leave it out")
         return text
 
 
@@ -215,7 +221,7 @@ def _explain(error: MarkedYAMLError, text: str, source: str) -> Problem:
     if "flow mapping" in str(error.context) and opened is not None:
         return Problem(Place(source, opened), "", "a `{` that is opened here is not closed; end it with `}`")
     if "block mapping" in str(error.context) or "block collection" in str(error.context):
-        return Problem(place, "", f"not in line with the settings around it ({problem}); check the indentation")
+        return Problem(place, "", "not in line with the settings around it; check the indentation")
     if "could not find expected ':'" in problem:
         return Problem(Place(source, opened or place.line), "", "a line without `:`; write `name: value`")
     return Problem(place, "", f"not YAML: {problem}")

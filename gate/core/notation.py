@@ -24,11 +24,17 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
+def _single(value: Any) -> str:
+    if isinstance(value, (list, dict)):
+        raise ValueError(f"a {'list' if isinstance(value, list) else 'section with settings'} stands where one value belongs")
+    return str(value).strip()
+
+
 def parse_duration(value: Any) -> float:
     """``500ms``, ``15s``, ``10m``, ``2h``, ``1d`` → seconds. Raises :class:`ValueError`."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         raise ValueError(f"a duration needs a unit: write {value}s, {value}m or {value}ms")
-    match = _DURATION.fullmatch(str(value).strip())
+    match = _DURATION.fullmatch(_single(value))
     if match is None:
         raise ValueError(f"{value!r} is not a duration; write a number and ms, s, m, h or d, like 30s or 10m")
     seconds = float(match[1]) * _UNITS[match[2]]
@@ -48,7 +54,7 @@ def parse_rate(value: Any) -> RateLimitItem:
     """``120/minute``, ``5 per second``, ``100/10 minutes`` in the notation of the limits package."""
     if isinstance(value, RateLimitItem):
         return value
-    text = str(value).strip()
+    text = _single(value)
     try:
         rate = parse_limit(text)
     except ValueError as error:
@@ -86,7 +92,7 @@ def _rate_advice(text: str) -> str:
 def _parse_size(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    match = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB)", str(value).strip())
+    match = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB)", _single(value))
     if match is None:
         raise ValueError(f"{value!r} is not a size; write bytes or a number with KiB, MiB or GiB, like 10MiB")
     return int(match[1]) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[match[2]]
@@ -95,18 +101,19 @@ def _parse_size(value: Any) -> int:
 def _parse_network(value: Any) -> Network:
     if isinstance(value, (IPv4Network, IPv6Network)):
         return value
+    text = _single(value)
     try:
-        return ip_network(str(value))
+        return ip_network(text)
     except ValueError as error:
         try:
-            wide = ip_network(str(value), strict=False)
+            wide = ip_network(text, strict=False)
         except ValueError:
             raise ValueError(f"{value!r} is not an address or network; write 203.0.113.7 or 10.0.0.0/8") from error
         raise ValueError(f"{value!r} has bits set behind its prefix; write {wide}, or the address alone") from error
 
 
 def _parse_pattern(value: Any) -> Pattern:
-    return value if isinstance(value, Pattern) else Pattern.parse(str(value))
+    return value if isinstance(value, Pattern) else Pattern.parse(_single(value))
 
 
 def _as_list(value: Any) -> Any:
@@ -125,8 +132,8 @@ def text_schema(pattern: str, *examples: str) -> WithJsonSchema:
 
 
 def checked(check: Callable[[str], str]) -> BeforeValidator:
-    """``check`` for a notation that YAML may read as a number or a list; those get the same advice as a wrong text."""
-    return BeforeValidator(lambda value: check(value if isinstance(value, str) else str(value)))
+    """``check`` for a notation that YAML may read as a number, which gets the same advice as a wrong text."""
+    return BeforeValidator(lambda value: check(str(value)) if isinstance(value, (str, int, float)) else value)
 
 
 _MATCH_SCHEMA = {"type": "string", "pattern": r"^([A-Z]{3,10} +)?/", "examples": ["/checkout/**", "POST /cart/add"]}
@@ -207,7 +214,7 @@ def _check_server(value: str) -> str:
         advice = "user names and passwords are not supported here; write " + re.sub(r"//[^/]*@", "//", value)
     elif found := re.match(r"(https?://[^/?#@\s]+)[/?#]", value):
         advice = f"it has a path, but the visitor's path is always sent as it is; write {found[1]}"
-    raise ValueError(f"{value!r} is not an origin server; {advice}")
+    raise ValueError(f"{mask_url(value)!r} is not an origin server; {advice}")
 
 
 Server = Annotated[str, checked(_check_server), text_schema(r"^https?://[^/?#@\s]+/?$", "http://127.0.0.1:9000")]
@@ -219,7 +226,7 @@ def _check_store(value: str) -> str:
         if re.fullmatch(r"[\w.-]+:\d+(/\d+)?", value):
             advice = f"write redis://{value}"
         elif value.startswith("valkey"):
-            advice = f"the schemes are Redis's; write redis{value.removeprefix('valkey')}"
+            advice = f"the schemes are Redis's; write redis{mask_url(value).removeprefix('valkey')}"
         raise ValueError(f"{mask_url(value)!r} is not a store; {advice}")
     return value
 
@@ -279,6 +286,12 @@ def _check_room_name(value: str) -> str:
 
 
 RoomName = Annotated[str, AfterValidator(_check_room_name), text_schema(r"^[a-z][a-z0-9-]{0,31}$", "checkout")]
+
+
+def check_session(seconds: float) -> float:
+    if seconds < 10:
+        raise ValueError(f"{format_duration(seconds)} is too short for a visitor to do anything; write 10s or more, better 10m")
+    return seconds
 
 
 def check_client(value: str) -> str:

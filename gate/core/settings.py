@@ -30,6 +30,7 @@ from gate.core.notation import (
     check_client,
     check_colour,
     check_language,
+    check_session,
     check_url_path,
     checked,
     mask_values,
@@ -71,7 +72,7 @@ class Health(Model):
     """Checks that tell whether the shop is up."""
 
     path: Annotated[str, checked(check_url_path), text_schema("^/", "/healthz")] = "/healthz"
-    """What to ask; any 2xx or 3xx answer counts as well."""
+    """What to ask; any 2xx or 3xx answer means the server is well."""
     every: Duration = 2.0
     """Time between two checks."""
     timeout: Duration = 1.0
@@ -135,10 +136,10 @@ class Room(Model):
     """How many may enter at once after a quiet time."""
     active: Positive | None = None
     """At most this many visitors inside at once."""
-    session: Duration = Field(600.0, ge=10.0)
+    session: Annotated[Duration, AfterValidator(check_session)] = 600.0
     """A pass lives this long after its last use."""
     order: Order = Order.FIFO
-    """`fifo`, or `random`: those who came before `opens` are drawn, the rest stand behind."""
+    """`fifo`: first come, first served. `random`, a draw among those who came early, is not available in this version."""
     status: Literal[200, 202, 429, 503] = 503
     """Status of the waiting page."""
     shadow: bool = False
