@@ -1,0 +1,110 @@
+"""A visitor's place in line, how long it may take, and when to ask again.
+
+The same three sums run in the waiting page's script over the shared status document (``static/waiting.js``; a test holds
+the two together), so a page that never talks to the gate about itself still shows what the gate would have said.
+"""
+
+import math
+from dataclasses import dataclass
+
+from gate.core.credentials import Ticket
+from gate.core.snapshot import RoomView
+from gate.core.words import RoomMode
+
+# Seconds. Near the front a visitor asks every NEAR seconds, far away every FAR, in between after a SHARE of the wait
+# that is left. A hidden tab asks HIDDEN times as seldom. Every interval is stretched by up to JITTER of itself, so that
+# visitors who came together do not ask together.
+NEAR = 2.0
+FAR = 30.0
+SHARE = 0.15
+JITTER = 0.3
+HIDDEN = 3.0
+PAUSED = 20.0  # while nobody is called: held, closed, or the store is away
+
+# The wait is told as a range: from what the rate promises when nothing slows it, to what was lately seen, and some.
+_OPTIMISM = 0.8
+_CAUTION = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a ticket stands. ``low`` and ``high`` are seconds, None when nobody can tell."""
+
+    ahead: int  # people who are served before
+    called: bool
+    low: float | None
+    high: float | None
+
+
+def at_the_door(view: RoomView) -> int:
+    """Visitors who were called and have not entered yet."""
+    return max(0, view.waiting - max(0, view.last - view.serving))
+
+
+def place_of(ticket: Ticket, view: RoomView) -> Place | None:
+    """None when the ticket belongs to an epoch that this view has not seen yet.
+
+    ``serving`` less those at the door is the number up to which everybody is through or gone. It does not move back when
+    more visitors are called, so neither does the place.
+    """
+    if ticket.epoch > view.epoch:
+        return None
+    earlier = ticket.epoch < view.epoch
+    called = earlier or ticket.number <= view.serving
+    ahead = 0 if earlier else max(0, ticket.number - 1 - view.serving + at_the_door(view))
+    pace = pace_of(view)
+    if pace is None:
+        return Place(ahead, called, None, None)
+    return Place(ahead, called, (ahead + 1) * pace[0], (ahead + 1) * pace[1])
+
+
+def pace_of(view: RoomView) -> tuple[float, float] | None:
+    """Seconds per person ahead, at best and at worst; None while nobody is called.
+
+    A full room moves as fast as visitors leave it, whatever its rate. Otherwise the measured rate counts, but never for
+    less than half of the ordered one: in the first minute of a rush there is little to measure.
+    """
+    if view.mode in (RoomMode.HOLD, RoomMode.CLOSED) or view.amount <= 0:
+        return None
+    ordered, seen = view.per_second, view.admitted_per_second
+    full = view.active is not None and view.inside >= view.active
+    if full and seen > 0:
+        slow = fast = min(seen, ordered)
+    elif seen > 0:
+        slow, fast = min(ordered, max(seen, ordered / 2)), ordered
+    else:
+        slow = fast = ordered
+    return round(_OPTIMISM / fast, 4), round(_CAUTION / slow, 4)
+
+
+def ask_again(low: float | None, draw: float) -> float:
+    """Seconds until a visitor whose wait is at least ``low`` seconds should ask again. ``draw`` is in [0, 1)."""
+    seconds = PAUSED if low is None else min(FAR, max(NEAR, low * SHARE))
+    return seconds * (1 + JITTER * draw)
+
+
+def poll_policy() -> dict[str, float]:
+    """The numbers above, for the status document."""
+    return {"near": NEAR, "far": FAR, "share": SHARE, "jitter": JITTER, "hidden": HIDDEN, "paused": PAUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of whole minutes or hours to say aloud: ``low`` 0 means "less than ``high``"."""
+
+    low: int
+    high: int
+    hours: bool
+
+
+def span_of(low: float, high: float) -> Span:
+    """Coarser the longer it is, so that the words stay the same while the estimate wavers."""
+    if high <= 5400:
+        most = max(1, math.ceil(high / 60))
+        step = 1 if most <= 20 else 5 if most <= 60 else 10
+        unit = 60 * step
+    else:
+        step, unit = 1, 3600
+    least = math.floor(low / unit) * step
+    most = max(math.ceil(high / unit) * step, least + step)
+    return Span(least, most, high > 5400)

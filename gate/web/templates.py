@@ -1,0 +1,94 @@
+"""Templates rendered once, at start, into bytes with gaps; a request only fills the gaps."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gate.web.languages import Language
+
+_GAP = re.compile(rb"\x1a([a-z]+)\x1a")
+_INLINE = {kind: re.compile(rf"<{kind}>(.*?)</{kind}>".encode(), re.DOTALL) for kind in ("style", "script")}
+_TEMPLATE_MARK = re.compile(rb"\{#-? floodgate template\b")
+
+
+def slot(name: str) -> Markup:
+    """A gap named ``name``. U+001A cannot come from a configuration file, which YAML forbids to hold it raw."""
+    return Markup(f"\x1a{name}\x1a")  # noqa: S704 - names are literals in our templates
+
+
+class Prepared:
+    """A page: literal pieces and named gaps, and the Content-Security-Policy that its inline parts need."""
+
+    def __init__(self, page: str) -> None:
+        pieces = _GAP.split(page.encode())
+        self._literals = pieces[0::2]
+        self._names = [name.decode() for name in pieces[1::2]]
+        self.policy = policy_for(page.encode())
+
+    @property
+    def gaps(self) -> frozenset[str]:
+        return frozenset(self._names)
+
+    def fill(self, values: Mapping[str, bytes]) -> bytes:
+        """The page. Values are put in as they are: text must be escaped before. Raises :class:`KeyError`."""
+        parts = [self._literals[0]]
+        for name, literal in zip(self._names, self._literals[1:], strict=True):
+            parts.append(values[name])
+            parts.append(literal)
+        return b"".join(parts)
+
+
+def policy_for(page: bytes) -> bytes:
+    """Nothing may be loaded or run but the page's own inline parts, named by their hashes (CSP level 3)."""
+    rules = ["default-src 'none'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'self'", "img-src data:"]
+    for kind, pattern in _INLINE.items():
+        hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(part).digest()).decode()}'" for part in pattern.findall(page)]
+        if hashes:
+            rules.append(f"{kind}-src {' '.join(hashes)}")
+    if _INLINE["script"].search(page):
+        rules.append("connect-src 'self'")
+    return "; ".join(rules).encode()
+
+
+def small_css(text: str) -> Markup:
+    """Without comments and needless space; our own sheet only, which has no strings with blanks that matter."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s+", " ", text)
+    return Markup(re.sub(r" ?([{};,>]) ?", r"\1", text).replace(": ", ":").replace(";}", "}").strip())  # noqa: S704
+
+
+def small_script(text: str) -> Markup:
+    """Without whole-line comments and indentation; line breaks stay, so nothing changes its meaning."""
+    lines = (line.strip() for line in text.splitlines())
+    return Markup("\n".join(line for line in lines if line and not line.startswith("//")))  # noqa: S704
+
+
+class Templates:
+    """The Jinja environment over the packaged templates. Used at start only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(folder),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters.update(css=small_css, script=small_script)
+        self._environment.globals["slot"] = slot
+
+    def prepare(self, name: str, context: Mapping[str, Any], language: Language, source: str | None = None) -> Prepared:
+        """Template ``name`` of the folder, or ``source``. Raises :class:`jinja2.TemplateError`."""
+        template = self._environment.get_template(name) if source is None else self._environment.from_string(source)
+        return Prepared(template.render({**context, "_": language.text, "ngettext": language.ngettext}))
+
+
+def is_template(content: bytes) -> bool:
+    """Does this file say that it is a template of ours?"""
+    return _TEMPLATE_MARK.match(content.lstrip()) is not None
