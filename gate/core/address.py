@@ -37,6 +37,7 @@ class Preset:
     family: tuple[bytes, ...]  # prefixes of the headers that this CDN sets
     networks: tuple[Network, ...]
     dated: str = ""  # ISO date of the list of networks
+    advice: str = ""  # what to do when there are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,7 @@ class Trust:
                 unix = plain
             elif preset is not None:
                 if not preset.networks:
-                    raise UnknownEdge(
-                        f"{text!r}: no list of its networks comes with the gate; "
-                        f"run `gate edge refresh {text}`, or write the networks instead"
-                    )
+                    raise UnknownEdge(f"{text!r}: no list of its networks comes with the gate; {preset.advice}")
                 teller = Teller(preset.header, preset.overwrites, preset.name, preset.family)
                 entries += [(network, teller) for network in preset.networks]
             else:

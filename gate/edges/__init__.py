@@ -24,7 +24,7 @@ class BadList(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cdn:
-    """What does not change with the networks. ``urls`` is where the CDN publishes them, "" in ``least`` many or more."""
+    """What does not change with the networks. ``urls`` is where the CDN publishes at least ``least`` of them."""
 
     name: str
     header: bytes
@@ -149,7 +149,16 @@ def presets(state: Path | None = None) -> dict[str, Preset]:
     found = {}
     for cdn in CDNS.values():
         current = known(cdn.name, state)
-        found[cdn.name] = Preset(cdn.name, cdn.header, cdn.overwrites, cdn.family, current.networks, current.dated)
+        advice = f"run `gate edge refresh {cdn.name}`, or write" if cdn.urls else "write"
+        found[cdn.name] = Preset(
+            cdn.name,
+            cdn.header,
+            cdn.overwrites,
+            cdn.family,
+            current.networks,
+            current.dated,
+            f"{advice} the networks it connects from instead",
+        )
     return found
 
 

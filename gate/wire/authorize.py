@@ -1,0 +1,137 @@
+"""Forward-auth: an edge asks "may this request go to the shop?" and forwards it itself when the answer is yes.
+
+The edges disagree on what yes and no look like, so the edge names its dialect:
+
+========  =========  ================================  =====================================================
+dialect   yes        no                                why
+========  =========  ================================  =====================================================
+nginx     200        401, empty                        auth_request knows 2xx, 401 and 403; anything else is a 500.
+                                                       `error_page 401` then proxies the request to the gate, so
+                                                       nothing is asked of the store here: nobody joins twice
+caddy     200        the page, or 307 with the cookie  Set-Cookie of a 2xx answer is dropped
+traefik   200        the page                          Set-Cookie passes if `addAuthCookiesToResponse` names it
+envoy     200 only   the page, never 2xx nor 5xx       with `failure_mode_allow`, a 5xx lets the request through
+========  =========  ================================  =====================================================
+
+Envoy puts the path behind a prefix instead of naming it in a header: give it ``/__gate/authorize/envoy``.
+"""
+
+from dataclasses import replace
+from typing import Literal, Protocol, cast, get_args
+from urllib.parse import parse_qsl
+
+from gate.core.answer import Answer, Fields
+from gate.core.decide import decide
+from gate.core.decision import Decision, Told
+from gate.core.facts import Refusal
+from gate.core.path import MalformedTarget, canonical
+from gate.core.settings import Settings
+from gate.core.snapshot import Snapshot
+from gate.core.visit import Form, Visit
+from gate.core.words import Outcome, Reason
+
+Dialect = Literal["nginx", "caddy", "traefik", "envoy"]
+PREFIX = b"/__gate/authorize"
+ENVOY = PREFIX + b"/envoy"
+
+
+class Engine(Protocol):
+    settings: Settings
+    snapshot: Snapshot
+
+    async def consider(self, visit: Visit) -> Decision: ...
+    def answer(self, visit: Visit, decision: Decision) -> Answer: ...
+    def refuse(self, refusal: Refusal, wants: Form = "html") -> Answer: ...
+    def headers_for_origin(self, visit: Visit, decision: Decision) -> Fields: ...
+    def headers_for_visitor(self, visit: Visit, decision: Decision) -> Fields: ...
+
+
+async def authorize(visit: Visit, engine: Engine) -> Answer:
+    """The answer to an edge. ``visit`` is the edge's own request to ``/__gate/authorize``."""
+    dialect = dialect_of(visit)
+    try:
+        asked = request_of(visit)
+    except Refusal as refusal:
+        return denied(dialect, engine.refuse(refusal, visit.accepts))
+    if dialect == "nginx" and needs_the_store(asked, engine):
+        return Answer(401, ((b"cache-control", b"no-store"),))
+    decision = await engine.consider(asked)
+    if decision.outcome is Outcome.OWN:
+        return Answer(200, ((b"cache-control", b"no-store"),))
+    if decision.outcome is not Outcome.FORWARD:
+        return denied(dialect, engine.answer(asked, decision))
+    added = engine.headers_for_visitor(asked, decision)
+    return allowed(dialect, asked, decision, engine.headers_for_origin(asked, decision) + added)
+
+
+def dialect_of(visit: Visit) -> Dialect:
+    """``?dialect=``, or Envoy's path; ``caddy`` (plain forward-auth) when there is none or one we do not know."""
+    if visit.path.raw.startswith(ENVOY):
+        return "envoy"
+    named = dict(parse_qsl(visit.query.decode("latin-1"), max_num_fields=20)).get("dialect", "") if visit.query else ""
+    return cast(Dialect, named) if named in get_args(Dialect) else "caddy"
+
+
+def request_of(visit: Visit) -> Visit:
+    """The visitor's request that the edge asks about. Raises :class:`Refusal`.
+
+    Only a trusted edge may name one: to anybody else this endpoint would be an oracle, and a way to spend places in line.
+    """
+    if not visit.edge:
+        raise Refusal(403, Reason.HOST, "only an edge that `edge.trust` names may ask")
+    method, target = visit.method, b""
+    if visit.path.raw.startswith(ENVOY):
+        rest = visit.path.raw[len(ENVOY) :]
+        target = (rest if rest.startswith(b"/") else b"/" + rest) + (b"?" + visit.query if visit.query else b"")
+    else:
+        target = _one(visit, b"x-original-uri", b"x-forwarded-uri")
+        method = (_one(visit, b"x-original-method", b"x-forwarded-method") or b"GET").decode("latin-1")
+    if not target:
+        raise Refusal(400, Reason.MALFORMED, "the edge names no request: X-Original-URI or X-Forwarded-Uri is missing")
+    if not method.isalpha() or len(method) > 32:
+        raise Refusal(400, Reason.MALFORMED, "the method that the edge names is not one")
+    try:
+        path, query = canonical(target)
+    except MalformedTarget as error:
+        raise Refusal(403, Reason.MALFORMED, str(error)) from error
+    return replace(visit, method=method, path=path, query=query)
+
+
+def _one(visit: Visit, *names: bytes) -> bytes:
+    """The value of the first of these headers that is there; twice is once too often. Raises :class:`Refusal`."""
+    for name in names:
+        values = [value for key, value in visit.headers if key == name]
+        if len(values) > 1:
+            raise Refusal(400, Reason.MALFORMED, "the edge names two requests")
+        if values:
+            return values[0]
+    return b""
+
+
+def needs_the_store(asked: Visit, engine: Engine) -> bool:
+    """Would this request join the line, or claim a pass? Per-client limits are left out; they cost no place."""
+    told = Told(quotas={limit.name: None for limit in engine.settings.limits})
+    return not isinstance(decide(asked, engine.snapshot, engine.settings, told), Decision)
+
+
+def allowed(dialect: Dialect, asked: Visit, decision: Decision, added: Fields) -> Answer:
+    """Yes. ``added``: what the edge copies to the origin (``Gate-*``) and to the visitor (at most one cookie)."""
+    cookies = [field for field in added if field[0] == b"set-cookie"]
+    if dialect == "caddy" and cookies and (decision.granted is not None or asked.method in ("GET", "HEAD")):
+        # The cookie would be lost on a 200: the visitor takes it along and asks again for the same.
+        location = asked.path.raw + (b"?" + asked.query if asked.query else b"")
+        return Answer(307, ((b"location", location), (b"cache-control", b"no-store, private"), *cookies))
+    kept = [field for field in added if field[0].startswith(b"gate-")]
+    # nginx joins several Set-Cookie fields of a subrequest into one broken line: the pass is the first.
+    return Answer(200, (*kept, *cookies[:1], (b"cache-control", b"no-store")))
+
+
+def denied(dialect: Dialect, answer: Answer) -> Answer:
+    """No, in a status that this edge takes for no."""
+    if dialect == "nginx":
+        return Answer(403 if answer.status in (400, 403) else 401, ((b"cache-control", b"no-store"),))
+    if dialect == "envoy" and (answer.status < 300 or answer.status >= 500):
+        return Answer(429, answer.headers, answer.body)
+    if answer.status < 300:  # a room may answer 200 or 202 while one waits; an edge would take it for yes
+        return Answer(503, answer.headers, answer.body)
+    return answer
