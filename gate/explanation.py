@@ -174,7 +174,7 @@ def _situations(visit: Visit, plain: Decision, settings: Settings) -> Iterator[S
         for mode in (RoomMode.HOLD, RoomMode.CLOSED):
             ordered = replace(calm, rooms={**calm.rooms, room.name: replace(calm.rooms[room.name], mode=mode)})
             yield asked(f"a newcomer, and the room's mode is {mode}", ordered, waits=True)
-        yield asked("a newcomer, and the store is away", replace(calm, store_up=False))
+        yield asked("a newcomer, and the store is away", replace(calm, store_up=False), waits=True)
     if plain.reason is not Reason.BYPASS and any(rules.client_of(limit, inside) for _, limit in _limits(visit, settings)):
         yield asked("a client that has used up a limit", calm, inside, allowed=False)
     if route is not None and route.breaker is not None:
@@ -194,7 +194,8 @@ def _decision(visit: Visit, snapshot: Snapshot, settings: Settings, *, waits: bo
             told = replace(told, quotas={**told.quotas, found.limit.name: quota})
             continue
         ticket = Ticket(found.room.name, 1, 1, int(NOW * 1000), "explained")
-        reason = Reason.HOLD if snapshot.rooms[found.room.name].mode is RoomMode.HOLD else Reason.LINE
+        held = snapshot.rooms[found.room.name].mode is RoomMode.HOLD
+        reason = Reason.STORE if not snapshot.store_up else Reason.HOLD if held else Reason.LINE
         entry = Entry("waiting", ticket, retry_after=5.0, reason=reason) if waits else Entry("entered", ticket, NOW + 600)
         told = replace(told, entry=entry)
     return found

@@ -1,0 +1,161 @@
+"""gate check, gate explain and gate schema, as they are typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gate import resources
+from gate.commands import check, explain, schema
+
+app = typer.Typer()
+for _module in (check, explain, schema):
+    _module.register(app)
+
+CONFIG = """\
+hosts: [shop.example]
+rooms:
+  checkout:
+    match: [/checkout/**, POST /cart/add]
+    rate: 120/minute
+    bypass: [{address: 203.0.113.0/24}, {header: {X-Monitor: s3cret}}]
+  quiet: {match: /quiet, rate: 1/minute, shadow: true}
+limits:
+  - {match: /search, rate: 20/minute}
+  - {match: /checkout/pay, rate: 5/minute, by: pass}
+routes:
+  - {match: /reviews/**, class: sheddable, fallback: {status: 204}}
+  - {match: /checkout/rates, breaker: {}, fallback: {json: {rate: 7.99}}}
+"""
+
+
+@pytest.fixture
+def run(write, tmp_path):
+    write(CONFIG)
+
+    def run(*arguments: str):
+        return CliRunner(env={"HOME": str(tmp_path), "COLUMNS": "200"}).invoke(app, list(arguments))
+
+    return run
+
+
+def decisions(result) -> dict[str, str]:
+    assert result.exit_code == 0, result.output
+    return {item["when"]: item["decision"] for item in json.loads(result.output)["decisions"]}
+
+
+def test_check_says_fine_and_what_it_saw(run):
+    result = run("check")
+    assert result.exit_code == 0
+    assert result.stdout == "gate.yaml: fine (2 rooms, 2 limits, 2 routes, 1 origin server)\n"
+    assert result.stderr == ""
+
+
+def test_check_reports_everything_and_fails(run, tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("workers: 0\nlisten: 1\n")
+    result = run("check", str(bad))
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert [line.rpartition("bad.yaml:")[2][:2] for line in result.stderr.splitlines()] == ["1:", "2:", " 2"]
+    found = json.loads(run("check", "--config", str(bad), "--json").stdout)
+    assert found["ok"] is False
+    assert [problem["path"] for problem in found["problems"]] == ["workers", "listen"]
+
+
+def test_a_warning_is_shown_and_passes(run, tmp_path):
+    doubtful = tmp_path / "doubtful.yaml"
+    doubtful.write_text("operator: {listen: 0.0.0.0:8081}\n")
+    result = run("check", str(doubtful))
+    assert result.exit_code == 0
+    assert "warning: operator.listen" in result.stdout
+
+
+def test_explain_of_a_guarded_path_tells_newcomer_from_pass_holder(run):
+    found = decisions(run("explain", "/checkout/pay", "--json"))
+    assert found == {
+        "a newcomer, and a token is free": "forward; room=checkout; reason=admitted",
+        "a newcomer, and others wait": "wait; room=checkout; reason=line",
+        "a visitor with a pass": "forward; room=checkout; reason=pass",
+        "a newcomer, and the room's mode is hold": "wait; room=checkout; reason=hold",
+        "a newcomer, and the room's mode is closed": "closed; room=checkout; reason=room-closed",
+        "a newcomer, and the store is away": "wait; room=checkout; reason=store",
+        "a client that has used up a limit": "limit; reason=rate-limit",
+        "let in, but overload is at level 1": "forward; room=checkout; reason=pass",
+        "let in, but overload is at level 2": "forward; room=checkout; reason=pass",
+        "the shop is down": "fallback; reason=origin-down",
+    }
+
+
+def test_explain_names_the_rules_as_in_the_file(run):
+    found = json.loads(run("explain", "https://shop.example/checkout/rates?x=1", "--json").stdout)
+    assert found["request"] == "GET https://shop.example/checkout/rates"
+    assert found["room"] == "rooms.checkout: 120/minute"
+    assert found["route"] == "routes[1]: /checkout/rates (class critical)"
+    assert found["limits"] == []
+    assert {"when": "let in, but the route's breaker is open", "decision": "fallback; room=checkout; reason=breaker"} in found[
+        "decisions"
+    ]
+    text = run("explain", "/search").stdout
+    assert "limits[0]: 20/minute by address" in text
+    assert "room        none" in text
+
+
+def test_explain_looks_at_method_address_and_headers(run):
+    assert "any visitor" in decisions(run("explain", "/cart/add", "--json"))
+    assert "a visitor with a pass" in decisions(run("explain", "/cart/add", "-X", "post", "--json"))
+    by_rule = "this visitor, by a bypass rule"
+    assert decisions(run("explain", "/checkout", "--from", "203.0.113.9", "--json"))[by_rule].endswith("reason=bypass")
+    assert by_rule in decisions(run("explain", "/checkout", "-H", "X-Monitor: s3cret", "--json"))
+    assert by_rule not in decisions(run("explain", "/checkout", "-H", "X-Monitor: wrong", "--json"))
+
+
+def test_explain_of_a_room_that_only_watches(run):
+    assert decisions(run("explain", "/quiet", "--json"))["a newcomer, and others wait"].endswith("reason=shadow")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "decision"),
+    [
+        (["/__gate/live"], "own; reason=endpoint"),
+        (["/a/../checkout"], "refuse; reason=malformed"),
+        (["/%zz"], "refuse; reason=malformed"),
+        (["https://other.example/"], "refuse; reason=host"),
+        (["/", "-X", "TRACE"], "refuse; reason=method"),
+    ],
+)
+def test_explain_of_what_no_rule_applies_to(run, arguments, decision):
+    assert decisions(run("explain", *arguments, "--json")) == {"always": decision}
+
+
+def test_explain_sees_a_disguised_path_as_the_rules_do(run):
+    for url in ("/CHECKOUT", "//checkout/x", "/check%6fut", "/checkout;jsessionid=1/pay", "https://shop.example//checkout#top"):
+        assert "a visitor with a pass" in decisions(run("explain", url, "--json")), url
+
+
+@pytest.mark.parametrize("arguments", [["ftp://shop.example/"], ["/", "--from", "here"], ["/", "-H", "nonsense"]])
+def test_explain_of_no_request_at_all_is_a_usage_error(run, arguments):
+    result = run("explain", *arguments)
+    assert result.exit_code == 2
+    assert "write" in result.stderr
+
+
+def test_explain_with_a_broken_config_says_what_is_wrong(run, write):
+    write("workers: 0\n")
+    result = run("explain", "/")
+    assert result.exit_code == 1
+    assert "workers: 0 is out of range" in result.stderr
+
+
+def test_schema_is_the_file_that_travels_with_the_package(run):
+    result = run("schema")
+    assert result.exit_code == 0
+    assert result.stdout == resources.config("gate.schema.json").read_text(), "run: gate schema > config/gate.schema.json"
+
+
+def test_the_reference_in_the_documentation_is_the_model_s(run):
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    tables = page.partition("<!-- settings: generated -->\n")[2].partition("<!-- /settings -->")[0]
+    assert tables.strip() == run("schema", "--markdown").stdout.strip(), "copy the output of gate schema --markdown"
