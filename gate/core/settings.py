@@ -57,6 +57,25 @@ class Operator(Model):
     """Address and port of the console, the API and `/metrics`."""
 
 
+class Visitors(Model):
+    """What a visitor's connection may cost: sizes, and how long we wait for slow ones."""
+
+    head: Duration = 10.0
+    """How long a request head may take to arrive, from its first byte."""
+    keep_alive: Duration = 15.0
+    """How long a connection stays open between two requests."""
+    body_rate: Size = 500
+    """Bytes per second a request body must come at, measured over ten seconds."""
+    stall: Duration = 30.0
+    """A visitor who takes nothing of the answer for so long is cut off."""
+    max_head: Size = 16 << 10
+    """The largest request head; larger ones get 431."""
+    max_fields: Positive = 100
+    """The most header fields of a request."""
+    max_target: Size = 8 << 10
+    """The longest request target; longer ones get 414."""
+
+
 class Timeouts(Model):
     """How long the origin may take."""
 
@@ -287,6 +306,7 @@ class Settings(Model):
     """Better from the environment (`GATE_STORE_PASSWORD`) or a secret file than from here."""
     state: File = Field(FilePath("~/.local/state/floodgate"), validate_default=True)
     """Directory for the key ring, e-mails and operator credentials; 0700."""
+    visitors: Visitors = Visitors()
     hosts: list[Host] = []
     """The shop's host names; others get 421. Empty accepts every well-formed one."""
     origin: Origin = Origin()

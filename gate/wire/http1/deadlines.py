@@ -1,0 +1,108 @@
+"""One timer wheel per worker for all the deadlines of all connections.
+
+A call_later per request would cost more than reading its head. Here, moving a deadline further away is one attribute
+store: an entry sits in one slot of the wheel, and only when the wheel reaches that slot is it asked whether it is really due.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+NEVER = math.inf
+
+
+class Timed(Protocol):
+    """Something with a deadline. ``due`` is loop time in seconds; ``slot`` belongs to the wheel."""
+
+    due: float
+    slot: int
+
+    def expired(self, now: float) -> None:
+        """The deadline has passed. It may set a new one."""
+
+
+class Wheel:
+    """Deadlines are kept to within one ``tick`` (seconds), never early.
+
+    ``now`` is loop time as of the last tick: precise enough for deadlines of seconds, and free.
+    """
+
+    def __init__(self, tick: float = 0.25) -> None:
+        self.tick = tick
+        self.now = 0.0
+        self._slots: dict[int, set[Timed]] = {}
+        self._reached = 0
+        self._handle: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._each_tick: list[Callable[[float], None]] = []
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is loop:
+            return
+        self._loop = loop
+        self.now = loop.time()
+        self._reached = int(self.now / self.tick)
+        self._handle = loop.call_later(self.tick, self._turn)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._loop = None
+
+    def each_tick(self, call: Callable[[float], None]) -> None:
+        """``call(now)`` on every tick."""
+        self._each_tick.append(call)
+
+    def watch(self, entry: Timed, seconds: float) -> None:
+        """Let ``entry`` expire in ``seconds``, unless it is moved before."""
+        due = entry.due = self.now + self.tick + seconds
+        slot = int(due / self.tick) + 1
+        if entry.slot == 0:
+            self._put(entry, slot)
+        elif slot < entry.slot:
+            self._slots[entry.slot].discard(entry)
+            self._put(entry, slot)
+
+    def forget(self, entry: Timed) -> None:
+        """``entry`` is gone; the wheel holds no reference to it any more."""
+        entry.due = NEVER
+        if entry.slot:
+            waiting = self._slots.get(entry.slot)
+            if waiting is not None:
+                waiting.discard(entry)
+            entry.slot = 0
+
+    def _put(self, entry: Timed, slot: int) -> None:
+        entry.slot = slot
+        waiting = self._slots.get(slot)
+        if waiting is None:
+            self._slots[slot] = {entry}
+        else:
+            waiting.add(entry)
+
+    def _turn(self) -> None:
+        if self._loop is None:
+            return
+        self._handle = self._loop.call_later(self.tick, self._turn)
+        self.turn(self._loop.time())
+
+    def turn(self, now: float) -> None:
+        """Expire what is due at ``now``."""
+        self.now = now
+        reached = int(now / self.tick)
+        if reached - self._reached > len(self._slots):
+            slots = sorted(slot for slot in self._slots if slot <= reached)
+        else:
+            slots = [slot for slot in range(self._reached, reached + 1) if slot in self._slots]
+        self._reached = reached + 1
+        for slot in slots:
+            for entry in self._slots.pop(slot):
+                entry.slot = 0
+                if entry.due <= now:
+                    entry.due = NEVER
+                    entry.expired(now)
+                elif entry.due != NEVER:
+                    self._put(entry, max(int(entry.due / self.tick) + 1, reached + 1))
+        for call in self._each_tick:
+            call(now)

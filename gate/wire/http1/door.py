@@ -1,0 +1,211 @@
+"""What all visitor connections of one worker share, and what happens to a request once its head is read."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from email.utils import formatdate
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from gate.core.decide import decide
+from gate.core.decision import Decision
+from gate.core.facts import Refusal, read_visit
+from gate.core.settings import Route, Visitors
+from gate.core.visit import Headers, Visit
+from gate.core.words import Outcome, Reason
+from gate.wire import headers
+from gate.wire.http1.deadlines import Wheel
+from gate.wire.http1.exchange import Exchange
+from gate.wire.http1.handover import Handover
+from gate.wire.http1.heads import lines, request_framing
+from gate.wire.http1.origin import Origins
+from gate.wire.http1.parser import Head, Limits, Parser, upgrade_of
+from gate.wire.http1.plan import Engine, Plans, Way
+from gate.wire.http1.protocol import VisitorConnection
+from gate.wire.http1.tunnel import Tunnel
+
+LAST_CALL: Final = 1.0  # seconds an idle connection may still send a request when the worker ends
+DEFAULT_BODY: Final[int] = Route.model_fields["body"].default
+log = logging.getLogger("gate.wire")
+
+
+class App(Protocol):
+    """An ASGI 3 application."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class ServerState(Protocol):
+    """What uvicorn's server keeps of its connections (uvicorn.server.ServerState)."""
+
+    total_requests: int
+    connections: Any
+    tasks: Any
+
+
+class _NoState:
+    def __init__(self) -> None:
+        self.total_requests = 0
+        self.connections: set[Any] = set()
+        self.tasks: set[Any] = set()
+
+
+class Door:
+    """The visitors' side of one worker.
+
+    Usage: ``async with Door(engine, app) as door: uvicorn.Config(app, http=door.protocol, …)``. ``app`` serves ``/__gate/``;
+    its scope has the visit as ``gate.visit``.
+    """
+
+    def __init__(self, engine: Engine, app: App, *, origins: Origins | None = None) -> None:
+        settings = engine.settings
+        self.engine = engine
+        self.app = app
+        self.visitors: Visitors = settings.visitors
+        self.limits = Limits(self.visitors.max_head, self.visitors.max_fields, self.visitors.max_target)
+        special = frozenset({settings.edge.header.lower().encode()} if settings.edge.header else ())
+        self.parser = Parser(self.limits, special)
+        self.plans = Plans(engine)
+        self.wheel = Wheel()
+        self.origins = origins or Origins(settings.origin, self.wheel)
+        self.tunnels: set[Tunnel] = set()
+        self.state: ServerState = _NoState()
+        self.connections: set[Any] = self.state.connections
+        self.draining = False
+        self.last_call = LAST_CALL
+        self.body_limit = DEFAULT_BODY
+        self.date = b""
+        self._second = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.wheel.each_tick(self._tell_time)
+
+    async def __aenter__(self) -> Self:
+        self._tell_time(0.0)
+        self.wheel.start(asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close what is left; uvicorn has waited for what was in flight."""
+        self.draining = True
+        self.origins.close()
+        self.wheel.stop()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def protocol(
+        self,
+        config: Any = None,
+        server_state: ServerState | None = None,
+        app_state: dict[str, Any] | None = None,
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> VisitorConnection:
+        """A new connection's protocol: the value of ``uvicorn.Config(http=…)``."""
+        if server_state is not None and server_state is not self.state:
+            server_state.total_requests += self.state.total_requests
+            self.state = server_state
+            self.connections = server_state.connections
+        return VisitorConnection(self)
+
+    def drain(self) -> None:
+        """The worker ends: answers say ``Connection: close`` from now on."""
+        self.draining = True
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tell_time(self, now: float) -> None:
+        second = int(self.engine.now())
+        if second != self._second:
+            self._second = second
+            self.date = b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
+
+    # ------------------------------------------------------------------ one request
+
+    def serve(self, visitor: VisitorConnection, head: Head) -> None:
+        """Decide, and start what was decided."""
+        known = self.plans.quick(head, visitor.peer, visitor.tls)
+        if known is not None:
+            decision, way, request = known
+            if head.length and self._too_large(visitor, head, decision):
+                return
+            Exchange(self, visitor, decision, way, request=request).start()
+            return
+        try:
+            visit = self.read(visitor, head)
+        except Refusal as refusal:
+            visitor.refuse(refusal)
+            return
+        self.plans.learn(head, visit)
+        asked = decide(visit, self.engine.snapshot, self.engine.settings)
+        if isinstance(asked, Decision):
+            self._act(visitor, head, visit, asked)
+        else:
+            self.spawn(self._ask(visitor, head, visit))
+
+    def read(self, visitor: VisitorConnection, head: Head) -> Visit:
+        """The facts of a request. Raises :class:`~gate.core.facts.Refusal`."""
+        engine = self.engine
+        return read_visit(
+            head.method,
+            head.target,
+            head.fields(),
+            visitor.peer,
+            visitor.tls,
+            settings=engine.settings,
+            trust=engine.trust,
+            keyring=engine.keyring,
+            now=engine.now(),
+        )
+
+    async def _ask(self, visitor: VisitorConnection, head: Head, visit: Visit) -> None:
+        try:
+            decision = await self.engine.consider(visit)
+        except Exception:
+            log.exception("decision_failed")
+            if visitor.serves(head):
+                visitor.refuse(Refusal(503, Reason.STORE, "no decision could be made at the moment"))
+            return
+        if visitor.serves(head):
+            self._act(visitor, head, visit, decision)
+
+    def _act(self, visitor: VisitorConnection, head: Head, visit: Visit, decision: Decision) -> None:
+        if decision.outcome is Outcome.FORWARD:
+            if head.length and self._too_large(visitor, head, decision):
+                return
+            engine = self.engine
+            way = Way(engine.headers_for_visitor(visit, decision))
+            request = self._request(head, visit, headers.for_origin(visit, engine.headers_for_origin(visit, decision)))
+            Exchange(self, visitor, decision, way, request=request, visit=visit).start()
+        elif decision.outcome is Outcome.OWN:
+            Handover(self, visitor, visit).start()
+        else:
+            visitor.respond(self.engine.answer(visit, decision))
+
+    def _request(self, head: Head, visit: Visit, fields: Headers) -> bytes:
+        """The head for the origin, on the slow path."""
+        target = visit.path.raw + (b"?" + visit.query if visit.query else b"")
+        upgrade = upgrade_of(head)
+        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
+            visit.method.encode(),
+            target,
+            lines(fields),
+            request_framing(head.length, visit.method),
+            b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade if upgrade else b"",
+        )
+
+    def _too_large(self, visitor: VisitorConnection, head: Head, decision: Decision) -> bool:
+        limit = decision.route.body if decision.route is not None else self.body_limit
+        if head.length <= limit:
+            return False
+        visitor.refuse(Refusal(413, Reason.TOO_LARGE, f"the body is larger than {limit} bytes"))
+        return True

@@ -1,0 +1,310 @@
+"""One forwarded request and its answer: body up, body down, back-pressure both ways.
+
+======================  ==========================================================================
+what happens            what follows
+======================  ==========================================================================
+no connection, no head  the breaker and the health rules hear of it; the route's fallback or the page
+a reused connection     once more on a fresh one, if the request may be sent twice and had no body
+dies before a byte
+the head arrives        settle: deliver it, or the fallback instead
+the body ends short     the visitor's connection is cut so that the answer cannot look complete
+the visitor leaves      the origin's connection is closed, and nothing is counted
+======================  ==========================================================================
+"""
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from gate.core.decision import Decision
+from gate.core.facts import Refusal
+from gate.core.settle import Result, Trouble
+from gate.core.visit import Visit
+from gate.core.words import Outcome, Reason
+from gate.wire.http1.heads import VIA, body_bytes, connection_line
+from gate.wire.http1.origin import IDEMPOTENT, Server
+from gate.wire.http1.parser import CHUNKED, upgrade_of
+from gate.wire.http1.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from gate.wire.http1.door import Door
+    from gate.wire.http1.plan import Way
+    from gate.wire.http1.protocol import VisitorConnection
+    from gate.wire.http1.reply import Reply
+    from gate.wire.http1.upstream import OriginConnection
+
+HIGH_WATER: Final = 64 << 10  # bytes of a body that wait for a connection to the origin
+COALESCE: Final = 16 << 10  # bytes; larger bodies are not copied behind their head
+
+
+class Exchange:
+    """``way`` says what to add on the way back; ``request`` is the head for the origin. ``visit`` is read when needed."""
+
+    __slots__ = (
+        "_attempt",
+        "_chunked",
+        "_connection",
+        "_decision",
+        "_door",
+        "_limit",
+        "_request",
+        "_retried",
+        "_server",
+        "_started",
+        "_uploaded",
+        "_visit",
+        "_visitor",
+        "_way",
+        "gone",
+        "held",
+        "method",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        door: "Door",
+        visitor: "VisitorConnection",
+        decision: Decision,
+        way: "Way",
+        *,
+        request: bytes,
+        visit: Visit | None = None,
+    ) -> None:
+        self._door = door
+        self._visitor = visitor
+        self._decision = decision
+        self._way = way
+        self._request = request
+        self._visit = visit
+        self.method = request[: request.index(b" ")]
+        self._connection: OriginConnection | None = None
+        self._server: Server | None = None
+        self.sent = visitor.head.length == 0
+        self.held = self.gone = self._retried = self._chunked = False
+        self._uploaded = 0
+
+    def start(self) -> None:
+        """Go to the origin."""
+        door = self._door
+        self._attempt = door.engine.start(self._visit, self._decision)
+        self._started = monotonic()
+        if self.sent:
+            self._visitor.take(self)
+        else:
+            route = self._decision.route
+            self._limit = door.body_limit if route is None else route.body
+            self._visitor.take(self)
+            if self.gone:
+                return
+        server = self._server = door.origins.choose()
+        connection = server.take(self, idempotent=self.method in IDEMPOTENT)
+        if connection is not None:
+            self.connected(connection)
+
+    def _full_visit(self) -> Visit:
+        if self._visit is None:
+            self._visit = self._door.read(self._visitor, self._visitor.head)
+        return self._visit
+
+    # ------------------------------------------------------------------ towards the origin
+
+    def connected(self, connection: "OriginConnection") -> None:
+        self._connection = connection
+        request = self._request
+        if not self.sent or self._uploaded:
+            self._request = b""
+        seconds = self._first_byte if self.sent else self._door.origins.idle_timeout
+        connection.begin(self, request, seconds)
+        if not self.sent and len(request) > HIGH_WATER:
+            self._visitor.hold_upload(False)
+
+    @property
+    def _first_byte(self) -> float:
+        route = self._decision.route
+        if route is not None and route.first_byte is not None:
+            return route.first_byte
+        return self._door.origins.first_byte
+
+    def body(self, data: bytes, ended: bool) -> None:
+        """A piece of the visitor's body."""
+        if self.gone:
+            return
+        self._uploaded += len(data)
+        if self._uploaded > self._limit:
+            self._visitor.refuse(Refusal(413, Reason.TOO_LARGE, f"the body is larger than {self._limit} bytes"))
+            return
+        self.sent = ended
+        framed = body_bytes(data, chunked=self._visitor.head.length == CHUNKED, ended=ended)
+        connection = self._connection
+        if connection is None:
+            self._request += framed
+            if not ended and len(self._request) > HIGH_WATER:
+                self._visitor.hold_upload(True)
+        else:
+            connection.transport.write(framed)
+            connection.expect(self._first_byte if ended else self._door.origins.idle_timeout)
+
+    def upload_paused(self) -> None:
+        if not self.sent:
+            self._visitor.hold_upload(True)
+
+    def upload_resumed(self) -> None:
+        if not self.sent:
+            self._visitor.hold_upload(False)
+
+    # ------------------------------------------------------------------ what comes back
+
+    def interim(self, reply: "Reply") -> None:
+        """103 and its like go on to visitors who can read them; 100 is between the origin and us."""
+        if reply.status != 100 and self._visitor.head.minor == 1:
+            self._visitor.transport.write(b"%b\r\n%b\r\n" % (reply.start, b"".join([line + b"\r\n" for line in reply.plain])))
+
+    def replied(self, reply: "Reply", payload: bytes, ended: bool) -> None:
+        """The head of the answer, with what came of its body."""
+        if ended:
+            self._connection = None  # it is with its pool again
+        settled = self._attempt.settle(Result(reply.status, None, monotonic() - self._started))
+        if settled.outcome is not Outcome.FORWARD:
+            self._drop()
+            self._fall_back(settled)
+            return
+        visitor = self._visitor
+        for command in reply.commands:
+            self._door.engine.on_command(self._full_visit(), self._decision, command)
+        head = self._head(reply)
+        visitor.answered()
+        if not ended:
+            visitor.transport.write(head)
+            if payload:
+                visitor.transport.write(body_bytes(payload, chunked=self._chunked, ended=False))
+            return
+        if self._chunked:
+            payload = body_bytes(payload, chunked=True, ended=True)
+        if len(payload) > COALESCE:
+            visitor.transport.write(head)
+            visitor.transport.write(payload)
+        else:
+            visitor.transport.write(head + payload)
+        self._attempt.close()
+        visitor.finish()
+
+    def _head(self, reply: "Reply") -> bytes:
+        """The head of the answer, framed by what was seen of it."""
+        visitor, way = self._visitor, self._way
+        minor = visitor.head.minor
+        framing = b""
+        if reply.length is not None:
+            framing = b"content-length: %d\r\n" % reply.length
+        elif reply.body is not None:
+            if minor:
+                self._chunked = True
+                framing = b"transfer-encoding: chunked\r\n"
+            else:
+                visitor.closing = True  # HTTP/1.0 knows no other end than the end of the connection
+        plain = reply.plain
+        if reply.cached and not way.caches:
+            plain += reply.cached
+        plain.append(VIA)
+        start = reply.start
+        return b"%b\r\n%b\r\n%b%b%b\r\n" % (
+            start if start[:8] == b"HTTP/1.1" else b"HTTP/1.1" + start[8:],
+            b"\r\n".join(plain),
+            way.added,
+            framing,
+            b"" if minor and visitor.keeps else connection_line(minor, keep=visitor.keeps),
+        )
+
+    def payload(self, data: bytes, ended: bool) -> None:
+        """A piece of the answer's body."""
+        visitor = self._visitor
+        if ended:
+            self._connection = None  # it is with its pool again
+        if self._chunked:
+            data = body_bytes(data, chunked=True, ended=ended)
+        if data:
+            visitor.transport.write(data)
+        if ended:
+            self._attempt.close()
+            visitor.finish()
+
+    def truncated(self) -> None:
+        """The answer ended before its end."""
+        self._connection = None
+        self._attempt.close()
+        self._visitor.cut()
+
+    def troubled(self, trouble: Trouble, *, stale: bool) -> None:
+        """No head came."""
+        self._connection = None
+        server = self._server
+        assert server is not None  # noqa: S101 - trouble comes from one
+        if stale and not self._retried and self.method in IDEMPOTENT and self._visitor.head.length == 0:
+            self._retried = True
+            connection = server.take(self, idempotent=True, fresh=True)
+            if connection is not None:
+                self.connected(connection)
+            return
+        self._fail(trouble)
+
+    def failed(self, trouble: Trouble) -> None:
+        """No connection came; nothing was sent, so another server may be asked, whatever the method."""
+        origins = self._door.origins
+        if trouble is Trouble.CONNECT and not self._retried and len(origins.servers) > 1:
+            self._retried = True
+            server = self._server = origins.choose(self._server)
+            connection = server.take(self, idempotent=self.method in IDEMPOTENT)
+            if connection is not None:
+                self.connected(connection)
+            return
+        self._fail(trouble)
+
+    def _fail(self, trouble: Trouble) -> None:
+        self._fall_back(self._attempt.settle(Result(trouble=trouble, seconds=monotonic() - self._started)))
+
+    def _fall_back(self, decision: Decision) -> None:
+        self.gone = True
+        self._attempt.close()
+        self._visitor.respond(self._door.engine.answer(self._full_visit(), decision), job=self)
+
+    # ------------------------------------------------------------------ the visitor
+
+    def writable(self, ready: bool) -> None:
+        self.held = not ready
+        connection = self._connection
+        if connection is not None and not connection.transport.is_closing():
+            if ready:
+                connection.transport.resume_reading()
+            else:
+                connection.transport.pause_reading()
+
+    def left(self) -> None:
+        """The visitor is gone, or not served any further."""
+        self.gone = True
+        self._drop()
+        self._attempt.close()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # ------------------------------------------------------------------ upgrades
+
+    def switched(self, reply: "Reply", rest: bytes) -> None:
+        """The origin speaks another protocol from here on."""
+        connection = self._connection
+        visitor = self._visitor
+        wanted = upgrade_of(visitor.head)
+        if connection is None or wanted is None or reply.upgrade is None or reply.upgrade.lower() != wanted.lower():
+            self._drop()
+            self._fail(Trouble.GARBAGE)
+            return
+        self._attempt.settle(Result(101, None, monotonic() - self._started))
+        self._attempt.close()  # how long a tunnel lasts says nothing about the origin's load
+        self._connection = None
+        reply.plain.append(VIA)
+        visitor.transport.write(
+            b"%b\r\n%b\r\n%bconnection: upgrade\r\nupgrade: %b\r\n\r\n"
+            % (reply.start, b"\r\n".join(reply.plain), self._way.added, reply.upgrade)
+        )
+        Tunnel(self._door, visitor, connection, self._decision).open(rest)

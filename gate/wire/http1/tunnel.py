@@ -1,0 +1,131 @@
+"""After a 101: bytes both ways, until either side ends, or the pass that let the visitor in is over.
+
+A tunnel outlives its request, so the decision is looked at again while it lasts: every :data:`LOOK` seconds.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from gate.core.decision import Decision
+from gate.wire.http1.deadlines import NEVER
+
+if TYPE_CHECKING:
+    from gate.wire.http1.door import Door
+    from gate.wire.http1.protocol import VisitorConnection
+    from gate.wire.http1.upstream import OriginConnection
+
+LOOK: Final = 15.0  # seconds between two looks at the pass
+LAST_WORDS: Final = 10.0  # seconds a tunnel gets when the worker ends
+
+
+class Tunnel:
+    """Both ends' connections call it; it lives until both are closed."""
+
+    __slots__ = ("_closed", "_decision", "_door", "_ending", "_origin", "_visitor", "due", "slot")
+
+    def __init__(self, door: "Door", visitor: "VisitorConnection", origin: "OriginConnection", decision: Decision) -> None:
+        self._door = door
+        self._visitor = visitor
+        self._origin = origin
+        self._decision = decision
+        self._ending = self._closed = False
+        self.due, self.slot = NEVER, 0
+
+    def open(self, rest: bytes) -> None:
+        """Start; ``rest`` came from the origin behind its 101."""
+        self._origin.user = None
+        self._origin.tunnel = self
+        self._door.tunnels.add(self)
+        held = self._decision.granted or self._decision.held
+        if held is not None:
+            self._door.plans.follow(held.id)
+        self._door.wheel.watch(self, LAST_WORDS if self._door.draining else LOOK)
+        if rest:
+            self._visitor.transport.write(rest)
+        self._visitor.become(self)
+
+    # -- the visitor's end
+
+    def from_visitor(self, data: bytes) -> None:
+        self._origin.transport.write(data)
+
+    def visitor_writable(self, ready: bool) -> None:
+        transport = self._origin.transport
+        if not transport.is_closing():
+            if ready:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def visitor_ended(self) -> bool:
+        """FIN: pass it on. True keeps the other direction open."""
+        if self._visitor.tls or not self._origin.transport.can_write_eof():
+            return False
+        self._origin.transport.write_eof()
+        return True
+
+    def visitor_lost(self) -> None:
+        self._end()
+        if not self._origin.transport.is_closing():
+            self._origin.transport.close()
+
+    # -- the origin's end
+
+    def from_origin(self, data: bytes) -> None:
+        self._visitor.transport.write(data)
+
+    def origin_writable(self, ready: bool) -> None:
+        transport = self._visitor.transport
+        if not transport.is_closing():
+            if ready:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def origin_ended(self) -> bool:
+        if self._visitor.tls or not self._visitor.transport.can_write_eof():
+            return False
+        self._visitor.transport.write_eof()
+        return True
+
+    def origin_lost(self) -> None:
+        self._end()
+        self._visitor.hang_up()
+
+    # -- time
+
+    def expired(self, now: float) -> None:
+        if self._ending or self.over():
+            self._close()
+        else:
+            self._door.wheel.watch(self, LOOK)
+
+    def over(self) -> bool:
+        """Is the pass that opened this tunnel over, or given back?"""
+        held = self._decision.granted or self._decision.held
+        if held is None:
+            return False
+        engine = self._door.engine
+        view = engine.snapshot.rooms.get(held.room)
+        if view is not None and held.id in view.revoked:
+            return True
+        return max(held.expires, self._door.plans.latest(held.id)) <= engine.now()
+
+    def shutdown(self) -> None:
+        """The worker ends."""
+        self._ending = True
+        self._door.wheel.watch(self, LAST_WORDS)
+
+    def _close(self) -> None:
+        self._end()
+        self._visitor.hang_up()
+        if not self._origin.transport.is_closing():
+            self._origin.transport.close()
+
+    def _end(self) -> None:
+        if not self._closed:
+            self._closed = True
+            held = self._decision.granted or self._decision.held
+            if held is not None:
+                self._door.plans.unfollow(held.id)
+            self._door.wheel.forget(self)
+            self._door.tunnels.discard(self)
