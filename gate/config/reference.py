@@ -1,14 +1,21 @@
-"""The reference tables of docs/configuration.md, made from the model so that they cannot drift from it."""
+"""The reference tables of docs/configuration.md, made from the model so that they cannot drift from it.
+
+After a change of the model, ``python -m gate.config.reference`` writes them and config/gate.schema.json anew.
+"""
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from gate import resources
 from gate.config import advice
 from gate.config.load import schema
 from gate.core import notation
+
+BEGIN, END = "<!-- settings: generated -->\n", "<!-- /settings -->"
 
 _NAMES = {
     json.dumps(TypeAdapter(kind).json_schema(), sort_keys=True): name
@@ -108,3 +115,24 @@ def _plural(word: str) -> str:
         return "sections"
     word = {"network or preset": "networks and presets"}.get(word, word)
     return word if " or " in word else f"{word}s" if not word.endswith("s") else word
+
+
+def schema_text() -> str:
+    """What config/gate.schema.json holds."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def inserted(page: str) -> str:
+    """docs/configuration.md with today's tables between its marks."""
+    before, begin, rest = page.partition(BEGIN)
+    return f"{before}{begin}\n{markdown()}\n{END}{rest.partition(END)[2]}"
+
+
+def main() -> None:
+    page = Path(__file__).parents[2] / "docs" / "configuration.md"
+    page.write_text(inserted(page.read_text()))
+    resources.config("gate.schema.json").write_text(schema_text())
+
+
+if __name__ == "__main__":
+    main()
