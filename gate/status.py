@@ -240,6 +240,8 @@ def _problems(orders: Orders, beats: list[Beat], living: list[Beat]) -> list[str
     behind = [str(beat.worker) for beat in living if beat.orders < orders.version]
     if behind:
         found.append(f"Worker {', '.join(behind)} does not yet follow the last order.")
+    for route in sorted({name for beat in living for name, state in beat.breakers.items() if state == "open"}):
+        found.append(f"The breaker of {route} is open: its fallback is served.")
     if len({beat.config for beat in living}) > 1:
         found.append("The workers do not all run the same config.")
     return found

@@ -1,0 +1,150 @@
+"""Commands that work on the state directory itself: the key ring, and who the operators are. Running gates follow."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gate import keys as keyring
+from gate import private
+from gate.commands.gateway import CommandFailed, Gate
+from gate.commands.terminal import ConfigOption, JsonOption, fail, print_json, table_of, when
+from gate.core.settings import Settings
+from gate.operators import BadOperators, Operators, Role
+
+keys_app = typer.Typer(no_args_is_help=True, help="The keys that sign tickets and passes.")
+operators_app = typer.Typer(no_args_is_help=True, help="Who may use the operator API and the console.")
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(keys_app, name="keys")
+    app.add_typer(operators_app, name="operators")
+
+
+# --------------------------------------------------------------------------- keys
+
+
+@keys_app.command("list")
+def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """The keys in the ring, without their secrets; the newest that may sign signs."""
+    listed = _listed(config)
+    now = time.time()
+    signing = keyring.KeyFile(listed).ring(now).newest.id
+    rows = [
+        {"id": e.key.id, "made": e.made, "signs_from": e.signs_from, "signs": e.key.id == signing} for e in reversed(listed)
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    table = table_of("Key", "Made", "Signs from", "State")
+    for entry, row in zip(reversed(listed), rows, strict=True):
+        word = "signs" if row["signs"] else "not yet" if entry.signs_from > now else "verifies"
+        table.add_row(entry.key.id, when(entry.made), when(entry.signs_from), word)
+    Console().print(table)
+
+
+@keys_app.command("rotate")
+def rotate_keys(
+    config: ConfigOption = None,
+    keep: Annotated[int, typer.Option(min=1, help="Keys that stay, however old.")] = keyring.KEEP,
+    compromised: Annotated[
+        bool, typer.Option("--compromised", help="The old keys are known to others: drop them now. Everybody joins anew.")
+    ] = False,
+) -> None:
+    """A new signing key. Tickets and passes of the old ones stay good; running gates follow by themselves."""
+    settings = _settings(config)
+    try:
+        new = keyring.rotate(settings.state, keep=keep, compromised=compromised)
+    except FileNotFoundError:
+        fail(_NO_RING.format(settings.state))
+    except (keyring.BadKeyFile, private.Unsafe, OSError) as error:
+        fail(error)
+    start = "now" if compromised else f"{when(new.signs_from)}, when every worker knows it"
+    typer.echo(f"key {new.key.id} signs from {start}")
+
+
+@keys_app.command("show")
+def show_key(
+    purpose: Annotated[str, typer.Option(help="origin: checks Gate-Signature. pass: verifies passes at an edge.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What an origin or an edge needs to verify what the gate signed: keys for that one purpose, newest first, in hex."""
+    if purpose not in ("origin", "pass"):
+        fail(f"{purpose!r} is not a purpose; write origin or pass.")
+    listed = _listed(config)
+    rows = [{"id": entry.key.id, "key": entry.key.derive(purpose).hex()} for entry in reversed(listed)]
+    if as_json:
+        print_json(rows)
+    else:
+        for row in rows:
+            typer.echo(f"{row['id']} {row['key']}")
+
+
+# --------------------------------------------------------------------------- operators
+
+
+@operators_app.command("list")
+def list_operators(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Names and roles."""
+    settings = _settings(config)
+    try:
+        found = Operators(settings.state).list()
+    except (BadOperators, private.Unsafe, OSError) as error:
+        fail(error)
+    if as_json:
+        print_json([{"name": o.name, "role": o.role, "created": o.created} for o in found])
+        return
+    table = table_of("Name", "Role", "Since")
+    for operator in found:
+        table.add_row(operator.name, operator.role.value, when(operator.created))
+    Console().print(table if found else "There are none; `gate operators add NAME` makes one.")
+
+
+@operators_app.command("add")
+def add_operator(
+    name: str,
+    role: Annotated[Role, typer.Option(help="viewer sees, operator changes.")] = Role.VIEWER,
+    config: ConfigOption = None,
+) -> None:
+    """A new operator. Prints the token, once."""
+    settings = _settings(config)
+    try:
+        token = Operators(settings.state).add(name, role)
+    except (BadOperators, private.Unsafe, OSError) as error:
+        fail(error)
+    typer.echo(token)
+    typer.echo(f"{name} is a {role.value}. The token above is not shown again.", err=True)
+
+
+@operators_app.command("remove")
+def remove_operator(name: str, config: ConfigOption = None) -> None:
+    """From now on the token and every console session of this operator are refused."""
+    settings = _settings(config)
+    try:
+        Operators(settings.state).remove(name)
+    except (BadOperators, private.Unsafe, OSError) as error:
+        fail(error)
+    typer.echo(f"{name} is removed")
+
+
+_NO_RING = "There is no key ring in {}; the gate makes one when it first starts."
+
+
+def _listed(config: Path | None) -> tuple[keyring.Listed, ...]:
+    settings = _settings(config)
+    try:
+        return keyring.load(settings.state).listed
+    except FileNotFoundError:
+        fail(_NO_RING.format(settings.state))
+    except (keyring.BadKeyFile, private.Unsafe, OSError) as error:
+        fail(error)
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        return Gate.settings_of(config)[1]
+    except CommandFailed as error:
+        fail(error)

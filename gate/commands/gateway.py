@@ -1,0 +1,106 @@
+"""The way from a command to the running gate that its config names."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import ProxyHandler, Request, build_opener
+
+from gate import config, private
+from gate.core.settings import Settings
+from gate.operators import LOCAL_FILE, local_token
+
+DEADLINE = 10.0  # seconds
+_open = build_opener(ProxyHandler({})).open  # never through a proxy: the token is for this gate alone
+
+
+class CommandFailed(Exception):
+    """What went wrong, and what to do, in words for the person at the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    url: str
+    token: str
+    config_path: Path
+
+    @staticmethod
+    def settings_of(path: Path | None) -> tuple[Path, Settings]:
+        """Raises :class:`CommandFailed`."""
+        try:
+            found = config.find(path)
+            return found, config.load(found)
+        except config.ConfigError as error:
+            raise CommandFailed("\n".join(map(str, error.problems))) from error
+        except OSError as error:
+            raise CommandFailed(f"Cannot read the config {path or ''}: {error.strerror}.") from error
+
+    @classmethod
+    def named(cls, path: Path | None) -> "Gate":
+        """The gate that the config names. Raises :class:`CommandFailed`."""
+        found, settings = cls.settings_of(path)
+        token = os.environ.get("GATE_TOKEN")
+        if not token:
+            try:
+                token = local_token(settings.state)
+            except private.Unsafe as error:
+                raise CommandFailed(str(error)) from error
+            except OSError as error:
+                raise CommandFailed(
+                    f"Cannot read {settings.state / LOCAL_FILE}: {error.strerror}. "
+                    "Run this as the gate's own user, or set GATE_TOKEN to an operator's token."
+                ) from error
+        if not token:
+            raise CommandFailed(
+                f"No gate has run here with the state directory {settings.state} (from {found}). "
+                f"Start it with `gate serve --config {found}`; for a gate elsewhere set GATE_TOKEN to an operator's token."
+            )
+        return cls("http://" + _reachable(settings.operator.listen), token, found)
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON answer. Raises :class:`CommandFailed`."""
+        return json.loads(self.read(method, path, body))
+
+    def read(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+        """The answer's body. Raises :class:`CommandFailed`."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        request = Request(self.url + quote(path, safe="/?=&"), data=data, headers=headers, method=method)  # noqa: S310 - http only
+        try:
+            with _open(request, timeout=DEADLINE) as response:
+                answer: bytes = response.read()
+                return answer
+        except HTTPError as error:
+            with error:
+                raise CommandFailed(self._explain(error.code, error.read())) from error
+        except (URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            why = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+            raise CommandFailed(
+                f"No gate answers at {self.url} ({why}); the address is operator.listen in {self.config_path}. "
+                f"Is it running? `gate serve --config {self.config_path}` starts it."
+            ) from error
+
+    def _explain(self, status: int, body: bytes) -> str:
+        if status == 401:
+            return (
+                f"The gate at {self.url} does not know this credential; is it the gate of {self.config_path}? "
+                "Set GATE_TOKEN to an operator's token, or run this on the gate's own machine as its user."
+            )
+        try:
+            problem = json.loads(body)
+            lines = [str(problem["detail"])]
+            lines += [f"  {found['field'] or 'body'}: {found['problem']}" for found in problem.get("errors", [])]
+            lines += [f"  {found}" for found in problem.get("problems", [])]
+            return "\n".join(lines)
+        except (ValueError, KeyError, TypeError):
+            return f"{self.url} answered {status}, and not as a gate does; does something else listen there?"
+
+
+def _reachable(listen: str) -> str:
+    """An address to connect to for one that is listened on: all interfaces are reached by the loopback one."""
+    host, _, port = listen.rpartition(":")
+    return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host) + ":" + port

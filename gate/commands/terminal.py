@@ -1,0 +1,36 @@
+"""What the commands share: their common options, and how they speak."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.table import Table
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="The config file; else GATE_CONFIG, ./gate.yaml, the default."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+def fail(why: object) -> NoReturn:
+    typer.echo(str(why), err=True)
+    raise typer.Exit(1)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def when(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def table_of(*names: str, numbers: tuple[str, ...] = ()) -> Table:
+    """A table without lines. ``numbers`` names the columns that stand at the right."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in names:
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=name == names[0])
+    return table
