@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gate import config, edges
+from gate import config, edges, private
 from gate.config import ConfigError
 from gate.core.settings import Settings
 from gate.edges import published
-from gate.private import Unsafe
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="The config; it names the state directory.")
@@ -87,11 +86,19 @@ def refresh(
         typer.echo(f"{name}: {len(came)} new, {len(went)} gone; nothing kept")
         return
     try:
-        path = published.keep(found, settings.state)
-    except (OSError, Unsafe) as error:
+        path = _keep(found, settings.state)
+    except (OSError, private.Unsafe) as error:
         typer.echo(f"{name}: not kept: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{name}: {len(came)} new, {len(went)} gone, {len(found.networks)} in all; kept in {path}")
+
+
+def _keep(found: edges.NetworkList, state: Path) -> Path:
+    """Into the state directory, whole or not at all. Raises :class:`OSError` and :class:`~gate.private.Unsafe`."""
+    path = edges.refreshed_path(private.make_directory(state), found.name)
+    private.make_directory(path.parent)
+    private.write(path, (json.dumps(found.to_json(), indent=2) + "\n").encode())
+    return path
 
 
 def _load(config_file: Path | None) -> Settings:

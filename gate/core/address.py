@@ -51,7 +51,8 @@ class Teller:
 
 
 class Whence(NamedTuple):
-    """``hops`` are the trusted edges a request came through, from the visitor's side; the last one is the peer."""
+    """``teller`` is the trusted peer, None for any other. ``hops`` are the trusted edges that a request came through, from
+    the visitor's side; the last one is the peer."""
 
     address: Address | None
     scheme: Literal["http", "https"] | None  # None when no trusted edge said
@@ -64,26 +65,22 @@ class Trust:
     """The trusted networks, by version and prefix length: one look-up per length, however many networks."""
 
     tables: Mapping[int, Mapping[int, Mapping[int, Teller]]] = field(default_factory=dict)
-    unix: Teller | None = None  # peers on a unix socket
 
     @classmethod
     def of(cls, edge: Edge, presets: Mapping[str, Preset]) -> "Trust":
         """Raises :class:`UnknownEdge`."""
         plain = Teller((edge.header or "X-Forwarded-For").lower().encode(), overwrites=edge.header is not None)
         entries: list[tuple[Network, Teller]] = []
-        unix: Teller | None = None
         for text in edge.trust:
             preset = presets.get(text)
-            if text == "unix":
-                unix = plain
-            elif preset is not None:
+            if preset is not None:
                 if not preset.networks:
                     raise UnknownEdge(f"{text!r}: no list of its networks comes with the gate; {preset.advice}")
                 teller = Teller(preset.header, preset.overwrites, preset.name, preset.family)
                 entries += [(network, teller) for network in preset.networks]
             else:
                 entries.append((parse_network(text, presets), plain))
-        return cls(_tables(entries), unix)
+        return cls(_tables(entries))
 
     def teller(self, address: Address) -> Teller | None:
         """The most exact trusted network that holds ``address``."""
@@ -101,9 +98,7 @@ def parse_network(text: str, presets: Iterable[str] = ()) -> Network:
         network = ip_network(text)
     except ValueError as error:
         known = ", ".join(sorted(presets))
-        raise UnknownEdge(
-            f"{text!r} is no network and no preset; write 10.0.0.0/8, unix or one of {known} ({error})"
-        ) from error
+        raise UnknownEdge(f"{text!r} is no network and no preset; write 10.0.0.0/8 or one of {known} ({error})") from error
     if network.prefixlen == 0:
         raise UnknownEdge(f"{text!r} trusts everybody's word; write the networks of your edge")
     return network
@@ -123,15 +118,13 @@ def _tables(entries: list[tuple[Network, Teller]]) -> Mapping[int, Mapping[int, 
 def visitor_address(peer: str | None, headers: Headers, trust: Trust) -> Whence:
     """Where the request came from. ``peer`` is the socket's address, None on a unix socket."""
     direct = parse_address(peer) if peer is not None else None
-    teller = trust.teller(direct) if direct is not None else trust.unix
-    if teller is None or (peer is not None and direct is None):
+    teller = trust.teller(direct) if direct is not None else None
+    if direct is None or teller is None:
         return Whence(direct, None)
     named, hops = _named(teller, headers, trust)
-    hops += (direct,) if direct is not None else ()
-    if named is None:
-        # The edge named nobody: the furthest hop that can be vouched for is all that is known.
-        named, hops = (hops[0], hops[1:]) if len(hops) > 1 else (direct, hops)
-    return Whence(named, _scheme(headers), teller, hops)
+    if named is None:  # the edge named nobody that can be read: it is all we know
+        return Whence(direct, _scheme(headers), teller)
+    return Whence(named, _scheme(headers), teller, (*hops, direct))
 
 
 def _named(teller: Teller, headers: Headers, trust: Trust) -> tuple[Address | None, tuple[Address, ...]]:
@@ -142,8 +135,8 @@ def _named(teller: Teller, headers: Headers, trust: Trust) -> tuple[Address | No
             address = parse_address(alone[0].decode("latin-1"))
             if address is not None:
                 return address, ()
-        if not listed:
-            return None, ()
+        if not listed or teller.preset is None:
+            return None, ()  # the config names one header: another that the edge may pass on unchecked is not taken
     elements = _forwarded(headers) if teller.header == b"forwarded" else _listed(headers)
     hops: tuple[Address, ...] = ()
     for text in list(reversed(elements))[:_MOST_HOPS]:

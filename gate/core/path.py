@@ -46,6 +46,7 @@ _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CUT = re.compile(r"[;?#]")
+_END = re.compile(r"[?#]")
 _SLASHES = re.compile(r"/{2,}")
 _INNER_SLASH = "\u2215"  # stands in a reading for an encoded slash that does not separate
 
@@ -106,7 +107,8 @@ def _canonical_path(path: bytes) -> Path:
     ):
         separated = _text(flat)
         kept = "/".join(_text(part).replace("/", _INNER_SLASH) for part in parts)
-        for text in (separated, kept):
+        # An origin that rewrites may take an encoded "?" for the end of the path (CVE-2024-38474 in Apache httpd).
+        for text in (separated, kept, _END.split(separated, maxsplit=1)[0]):
             for cut, trim, collapse in product((True, False), repeat=3):
                 found[_widen(text, cut=cut, trim=trim, collapse=collapse)] = None
     first, *others = found

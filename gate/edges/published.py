@@ -1,13 +1,11 @@
-"""A CDN's own published list of networks: fetched, checked, compared and kept."""
+"""A CDN's own published list of networks: fetched, checked and compared."""
 
 import json
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Any
 
-from gate import private
-from gate.edges import BadList, Cdn, Network, NetworkList, networks, refreshed_path
+from gate.edges import BadList, Cdn, Network, NetworkList, networks
 
 TIMEOUT = 15.0  # seconds per address
 LARGEST = 16 << 20  # bytes; Amazon's list is about 2 MiB
@@ -64,12 +62,3 @@ def difference(before: tuple[Network, ...], after: tuple[Network, ...]) -> tuple
     """What came, and what went."""
     old, new = set(before), set(after)
     return [network for network in after if network not in old], [network for network in before if network not in new]
-
-
-def keep(found: NetworkList, state: Path) -> Path:
-    """Write to the state directory, whole or not at all. Raises :class:`OSError` and :class:`~gate.private.Unsafe`."""
-    path = refreshed_path(state, found.name)
-    private.make_directory(state)
-    private.make_directory(path.parent)
-    private.write(path, (json.dumps(found.to_json(), indent=2) + "\n").encode())
-    return path
