@@ -15,9 +15,12 @@ READABLE = 4.5  # WCAG 2.2, success criterion 1.4.3: contrast of normal text
 
 
 class Finding(NamedTuple):
+    """``beside`` is another setting that the finding rests on: when that is wrong itself, this may be its shadow."""
+
     path: tuple[Step, ...]
     text: str
     severity: Severity = "error"
+    beside: str = ""
 
 
 def cross_check(settings: Settings) -> Iterator[Finding]:
@@ -44,7 +47,7 @@ def _listeners(settings: Settings) -> Iterator[Finding]:
     everywhere = ("0.0.0.0", "[::]")
     if port == operator_port and port != "0" and (host == operator_host or host in everywhere or operator_host in everywhere):
         text = f"the same as `listen` ({settings.listen}); the operators' side needs an address or port of its own"
-        yield Finding(("operator", "listen"), text)
+        yield Finding(("operator", "listen"), text, beside="listen")
     try:
         exposed = not ip_address(operator_host.strip("[]")).is_loopback
     except ValueError:
@@ -159,7 +162,9 @@ def _origin(settings: Settings) -> Iterator[Finding]:
         yield Finding(("origin", "servers", second), f"the same as servers[{first}]; delete one of them")
     for index, server in enumerate(settings.origin.servers):
         if server.partition("//")[2] == settings.listen:
-            yield Finding(("origin", "servers", index), "this is the gate itself (`listen`); name the shop's server")
+            yield Finding(
+                ("origin", "servers", index), "this is the gate itself (`listen`); name the shop's server", beside="listen"
+            )
     health = settings.origin.health
     if health is not None and health.timeout > health.every:
         text = f"longer than the time between checks ({health.every:g}s); lower it, or raise `every`"

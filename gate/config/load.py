@@ -71,8 +71,12 @@ def examine(path: Path, environ: Mapping[str, str] | None = None) -> Report:
     settings, found = _judge(root, context)
     problems += found
     if settings is not None:
-        wrong = any(problem.severity == "error" for problem in problems)  # then a warning may come of what was left out
-        findings = [finding for finding in cross_check(settings) if finding.severity == "error" or not wrong]
+        wrong = {problem.path for problem in problems if problem.severity == "error"}
+        findings = [  # of a file with mistakes only the certain ones: the rest may come of what was left out
+            finding
+            for finding in cross_check(settings)
+            if not wrong or (finding.severity == "error" and finding.beside not in wrong)
+        ]
         problems += [_locate(root, finding.path, finding.text, finding.severity) for finding in findings]
     problems = sorted(
         dict.fromkeys(problems), key=lambda p: (p.place.line is None, p.place.line or 0, p.place.column or 0, p.path)

@@ -1,14 +1,18 @@
 """Finding the file, resolving what is in it, and showing it again."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gate import config, resources
-from gate.core.settings import Settings
+from gate import config, edges, resources
+from gate.config.advice import keys_of, sections
+from gate.core.settings import EDGE_PRESETS, Edge, Settings
 
 HOME = {"HOME": "/home/shop"}
 
@@ -36,7 +40,18 @@ def test_profiles_load_without_a_warning(path):
 
 
 def test_there_is_a_profile_for_each_kind_the_documentation_names():
-    assert {path.stem for path in resources.config("profiles").glob("*.yaml")} >= {"flash-sale", "ticket-drop"}
+    assert {path.stem for path in resources.config("profiles").glob("*.yaml")} >= {"flash-sale", "ticket-drop", "headless-api"}
+
+
+def test_the_annotated_default_mentions_every_section_and_every_top_level_setting():
+    text = resources.config("gate.yaml").read_text()
+    assert [name for name in keys_of(Settings) if not re.search(rf"^(# )?{name}:", text, re.MULTILINE)] == []
+
+
+def test_the_edge_presets_of_the_model_are_those_we_have_networks_for():
+    assert set(EDGE_PRESETS) == set(edges.CDNS)
+    for name in EDGE_PRESETS:
+        assert f"`{name}`" in Edge.model_fields["trust"].description
 
 
 def test_values_commented_out_in_the_default_are_the_defaults():
@@ -126,3 +141,41 @@ def test_reading_a_config_loads_neither_servers_nor_clients():
 
 def test_settings_made_in_code_need_no_file():
     assert Settings().state == Path("~/.local/state/floodgate")
+
+
+def test_a_finding_that_rests_on_a_mistake_is_not_reported(write):
+    report = config.examine(write("listen: 8080\noperator: {listen: 127.0.0.1:8080}\n"), {})
+    assert [problem.path for problem in report.problems] == ["listen"]
+
+
+WORDS = sorted({key for _, model in sections() for key in keys_of(model)})
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["/a", "1s", "1/second", "", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*WORDS, "shop", "X-1", ""]), inner, max_size=4)
+    ),
+    max_leaves=25,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(WORDS), VALUES, max_size=6))
+def test_whatever_the_file_holds_it_is_judged_and_never_crashes(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(json.dumps(data))
+    report = config.examine(path, HOME)
+    assert (report.settings is None) == bool(report.errors)
+    assert all(str(problem) and "\n" not in str(problem) for problem in report.problems)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=":-[]{}&*!|>#\"'%@ \n\tab1é\0", max_size=60))
+def test_whatever_text_it_is_there_is_an_answer(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "text.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    report = config.examine(path, HOME)
+    assert (report.settings is None) == bool(report.errors)
