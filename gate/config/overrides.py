@@ -17,7 +17,7 @@ from gate.config.tree import Branch, overlay
 from gate.core.settings import Settings
 
 PREFIX = "GATE_"
-OWN = frozenset({"GATE_CONFIG", "GATE_SECRETS_DIR"})
+OWN = frozenset({"GATE_CONFIG", "GATE_SECRETS_DIR", "GATE_TOKEN"})
 """Variables of the command line itself, which name no setting."""
 _FILE = "_FILE"
 # Kubernetes sets these for every service of the namespace, one named "gate" among them

@@ -78,7 +78,7 @@ def test_a_relative_path_in_a_variable_is_relative_to_the_working_directory(writ
             "environment GATE_ORIGIN__TIMEOUTS__CONECT: origin.timeouts.conect: unknown setting; did you mean `connect`?",
         ),
         ("GATE_LISEN", "1", "environment GATE_LISEN: warning: names no setting; did you mean GATE_LISTEN?"),
-        ("GATE_TOKEN", "1", "environment GATE_TOKEN: warning: names no setting; `gate schema` lists them"),
+        ("GATE_FROBNICATE", "1", "environment GATE_FROBNICATE: warning: names no setting; `gate schema` lists them"),
     ],
 )
 def test_a_mistake_names_its_variable(write, name, value, expected):
@@ -87,7 +87,7 @@ def test_a_mistake_names_its_variable(write, name, value, expected):
 
 def test_the_variables_of_a_kubernetes_service_named_gate_are_passed_over(write):
     names = ("GATE_SERVICE_HOST", "GATE_SERVICE_PORT", "GATE_SERVICE_PORT_HTTP", "GATE_PORT", "GATE_PORT_8080_TCP")
-    more = ("GATE_PORT_8080_TCP_PROTO", "GATE_PORT_8080_TCP_PORT", "GATE_PORT_8080_TCP_ADDR", "GATE_CONFIG")
+    more = ("GATE_PORT_8080_TCP_PROTO", "GATE_PORT_8080_TCP_PORT", "GATE_PORT_8080_TCP_ADDR", "GATE_CONFIG", "GATE_TOKEN")
     assert said(write(ROOM), **dict.fromkeys(names + more, "x")) == []
 
 
