@@ -4,25 +4,25 @@ import asyncio
 import contextlib
 import fcntl
 import multiprocessing
+import os
 import shlex
 import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from gate import config, logs
 from gate.demo.crowd import Crowd, watch
-from gate.demo.processes import DidNotStart, ShopProcess
+from gate.demo.processes import DidNotStart, ShopProcess, tail
 from gate.serve import StartError, Supervisor
 
 GATE_PORT, OPERATOR_PORT, SHOP_PORT = 8080, 8081, 9000
@@ -36,7 +36,7 @@ class Stage:
     """One demo. Use as a context manager: at its end nothing is left running, and no temporary file."""
 
     def __init__(self, *, port: int | None, state: Path | None, console: Console | None = None) -> None:
-        """``port`` None: the usual one, or any free one when it is taken."""
+        """``port`` None: the usual one, or any free one when it is taken (so are the operator's and the shop's)."""
         self.console = console or Console()
         self._port = port
         self._kept = state
@@ -56,15 +56,17 @@ class Stage:
 
     def _prepare(self) -> None:
         self.directory = self._own_directory()
-        gate = pick_port(self._port, GATE_PORT, taken=set())
-        operator = pick_port(None, OPERATOR_PORT, taken={gate})
-        shop = pick_port(None, SHOP_PORT, taken={gate, operator})
+        usual = (GATE_PORT, OPERATOR_PORT, SHOP_PORT) if self._port is None else (self._port, 0, 0)
+        gate = pick_port(self._port, usual[0], taken=set())
+        operator = pick_port(None, usual[1], taken={gate})
+        shop = pick_port(None, usual[2], taken={gate, operator})
         self.config_path = self.directory / "gate.yaml"
         self.config_path.write_text(demo_config(gate, operator, shop, self.directory / "gate"))
         try:
             self.settings = config.load(self.config_path)
         except config.ConfigError as error:
             raise CannotStart(str(error)) from error
+        self._closing.enter_context(errors_into(self.directory / "gate.log"))
         self.shop = ShopProcess(self.directory, port=shop)
         self._closing.callback(self.shop.stop)
         try:
@@ -90,7 +92,7 @@ class Stage:
 
     async def play(self, *, visitors: int, seconds: float | None) -> None:
         """Start the gate, show the screen, run until Ctrl-C, SIGTERM or ``seconds`` are over. Raises :class:`CannotStart`."""
-        logs.configure(self.settings.log.model_copy(update={"level": "error"}))
+        logs.configure(self.settings.log)
         supervisor = Supervisor(self.config_path, self.settings)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -98,15 +100,17 @@ class Stage:
         try:
             with self.console.status("Starting the gate …"):
                 await supervisor.start()
-            self.console.print(screen(self, supervisor.new_token))
+            self.console.print(
+                screen(self, supervisor.new_token, _a_worker(), self.console.width), soft_wrap=True, highlight=False
+            )
             crowd = Crowd(f"http://{self.settings.listen}", visitors) if visitors else None
             await _until(supervisor.wait(), crowd, self.console, seconds)
         except StartError as error:
-            raise CannotStart(str(error)) from error
+            raise CannotStart(f"{error}\n{tail(self.directory / 'gate.log')}".strip()) from error
         finally:
             with self.console.status("Closing …"):
                 await supervisor.stop()
-        self.console.print("All ended." if self._kept is None else f"All ended; kept in {self.directory}.")
+        self.console.print("All ended." if self._kept is None else f"All ended; kept in {self.directory}", soft_wrap=True)
 
 
 async def _until(asked: Awaitable[None], crowd: Crowd | None, console: Console, seconds: float | None) -> None:
@@ -121,9 +125,12 @@ async def _until(asked: Awaitable[None], crowd: Crowd | None, console: Console, 
 
 
 def pick_port(wanted: int | None, usual: int, *, taken: set[int]) -> int:
-    """``wanted`` if given; else the usual one, else any free one. Raises :class:`CannotStart` when ``wanted`` is in use."""
+    """``wanted`` if given; else the usual one (0: none is), else any free one.
+
+    Raises :class:`CannotStart` when ``wanted`` is in use.
+    """
     port = usual if wanted is None else wanted
-    if port not in taken and _is_free(port):
+    if port and port not in taken and _is_free(port):
         return port
     if wanted is not None:
         raise CannotStart(f"port {wanted} is in use; give another --port, or none to take a free one")
@@ -158,45 +165,60 @@ def demo_config(gate: int, operator: int, shop: int, state: Path) -> str:
     return text
 
 
-def screen(stage: Stage, token: str | None) -> Table:
-    """What to open and what to type."""
-    settings = stage.settings
-    shop, console = f"http://{settings.listen}", f"http://{settings.operator.listen}"
+def screen(stage: Stage, token: str | None, worker: int | None, width: int) -> Text:
+    """What to open and what to type; two columns where ``width`` allows, else one below the other."""
+    shop = f"http://{stage.settings.listen}"
     gate = command()
-    where = Table.grid(padding=(0, 2))
-    where.add_row("The shop, through the gate", Text(shop, style="bold"))
-    where.add_row("The operator's console", Text(console, style="bold"))
-    if token:
-        where.add_row("", Text(f"token, shown only this once: {token}"))
-    where.add_row("The shop itself, unprotected", stage.shop.url)
-
-    tour = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    tour.add_column("Type in a second terminal", no_wrap=True)
-    tour.add_column("and see")
-    for line, what in (
-        (f"export GATE_CONFIG={shlex.quote(str(stage.config_path))}", "the commands below find this demo"),
-        (f"{gate} demo crowd 200", "a line forms; put a lantern into your cart, and you have your place in it"),
+    text = Text()
+    text.append("Floodgate is up. Ctrl-C ends all of it.\n\n", "bold green")
+    where = [
+        ("The shop, through the gate", shop),
+        ("The operator's console", f"http://{stage.settings.operator.listen}"),
+        *([("  its token, shown once", token)] if token else []),
+        ("The shop itself, unprotected", stage.shop.url),
+        ("What the gate logs", str(stage.directory / "gate.log")),
+    ]
+    for what, there in where:
+        text.append(f"{what:<30}").append(f"{there}\n", "bold")
+    text.append("\nIn a second terminal, so that commands find this demo:\n\n")
+    text.append(f"  export GATE_CONFIG={shlex.quote(str(stage.config_path))}\n", "bold")
+    text.append("\nThen type, and see:\n\n")
+    tour = [
+        (f"{gate} demo crowd 200", "a line forms; put a lantern into your cart and you have your place in it"),
         (f"{gate} top", "who waits, who is inside, what every worker does"),
         (f"{gate} room checkout hold", "nobody new enters, nobody loses their place"),
         (f"{gate} room checkout auto --rate 600/minute", "the line runs ten times as fast"),
-        (f"{gate} demo knob reviews dead", "product pages without reviews; all else as before"),
+        (f"{gate} demo knob reviews dead", "product pages come without reviews, all else as before"),
         (f"{gate} demo knob shipping dead", "checkout goes on, with the flat rate of 7.99"),
-        (f"{gate} demo knob all dead", "within 5 s: the static page with the e-mail form"),
+        (f"{gate} demo knob all dead", "within 5 s the static page, with a form for an e-mail address"),
         (f"{gate} demo knob all ok", "the shop is back by itself, the line stands as it stood"),
-        (f"kill -9 {_a_worker()}", "a worker dies and is replaced; nobody in line notices"),
+        *([(f"kill -9 {worker}", "a worker dies and is replaced; nobody in line notices")] if worker else []),
         (f"{gate} explain {shop}/checkout", "why a request gets the answer it gets"),
-    ):
-        tour.add_row(Text(line), what)
-
-    page = Table.grid(padding=(1, 0))
-    page.add_row(Text("Floodgate is up. Ctrl-C ends all of it.", style="bold green"))
-    page.add_row(where)
-    page.add_row(tour)
-    return page
+    ]
+    column = max(len(line) for line, _ in tour) + 3
+    side_by_side = 2 + column + max(len(what) for _, what in tour) <= width
+    for line, what in tour:
+        text.append(f"  {line:<{column}}" if side_by_side else f"  {line}\n      ", "bold").append(f"{what}\n")
+    return text
 
 
 def _a_worker() -> int | None:
     return next((child.pid for child in multiprocessing.active_children() if child.name == "gate-worker-0"), None)
+
+
+@contextlib.contextmanager
+def errors_into(log: Path) -> Iterator[None]:
+    """Send standard error, ours and that of every process we start, to a file: the screen is for the tour."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def command() -> str:

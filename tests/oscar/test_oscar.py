@@ -74,7 +74,7 @@ async def test_what_the_shop_tells_the_gate_stays_between_them(gate: Gate) -> No
     async with Guest(gate.url) as guest:
         await guest.fill_basket("mug")
         await guest.check_out()
-        answer, text = await guest.fetch("/checkout/thank-you/")
+        answer, _ = await guest.fetch("/checkout/thank-you/")
         assert "Gate-Command" not in answer.headers
         inside = {cookie.key for cookie in guest.session.cookie_jar}
         assert any(name.startswith("gate_") for name in inside)  # the visitor has ours …
