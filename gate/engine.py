@@ -142,6 +142,7 @@ class Engine:
             waiting=state.waiting,
             inside=state.inside,
             tokens=state.tokens,
+            present=state.present,
             admitted_per_second=state.admitted_per_second,
             revoked=state.revoked,
         )

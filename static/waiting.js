@@ -93,8 +93,10 @@
     poll = status.poll;
     show("word", status.message);
     if (status.message !== word) { word = status.message; say(word, true); }
-    if (status.state === "open" || (status.state === "line" && !number)) return leave();
+    if (status.state === "open" || (status.state === "line" && !epoch)) return leave();
     if (status.state !== "line") { later(poll.paused); return become(status.state); }
+    // a place by time, given while nobody could count: only the gate knows whose turn it is
+    if (!number) return knock();
     if (epoch < status.epoch || (epoch === status.epoch && number <= status.serving)) { become("called"); return knock(); }
     var wait = epoch === status.epoch ? place(status.serving, status.at_door, status.pace) : null;
     become("line");
@@ -106,7 +108,7 @@
   function knock() {
     ask("POST", "pass", function (mine) {
       if (mine.state === "entered") return leave();
-      if (mine.number) { number = mine.number; epoch = mine.epoch; }
+      number = mine.number || 0; epoch = mine.epoch || 0;
       due = now() + 1000 * (mine.retry_after || poll.near);
       become(mine.state, mine.detail);
     });

@@ -23,6 +23,7 @@ class RoomView:
     waiting: int = 0  # numbers given and not yet called, plus those called and still at the door
     inside: int = 0  # seats taken
     tokens: float = 0.0  # whole and part tokens in the bucket when the picture was taken
+    present: float = 1.0  # the measured share of called visitors who come
     admitted_per_second: float = 0.0  # measured over the last minute; 0 when unknown
     revoked: frozenset[str] = frozenset()  # pass ids given back before their time
 

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from gate.core.credentials import Ticket
+from gate.core.line import AWAY
 from gate.core.snapshot import RoomView
 from gate.core.words import RoomMode
 
@@ -42,12 +43,12 @@ def at_the_door(view: RoomView) -> int:
 
 
 def place_of(ticket: Ticket, view: RoomView) -> Place | None:
-    """None when the ticket belongs to an epoch that this view has not seen yet.
+    """None when nobody can tell: the ticket was given by time while the store was away, or is of an epoch yet unseen.
 
     ``serving`` less those at the door is the number up to which everybody is through or gone. It does not move back when
     more visitors are called, so neither does the place.
     """
-    if ticket.epoch > view.epoch:
+    if ticket.number >= AWAY or ticket.epoch > view.epoch:
         return None
     earlier = ticket.epoch < view.epoch
     called = earlier or ticket.number <= view.serving
@@ -62,7 +63,8 @@ def pace_of(view: RoomView) -> tuple[float, float] | None:
     """Seconds per person ahead, at best and at worst; None while nobody is called.
 
     A full room moves as fast as visitors leave it, whatever its rate. Otherwise the measured rate counts, but never for
-    less than half of the ordered one: in the first minute of a rush there is little to measure.
+    less than half of the ordered one: in the first minute of a rush there is little to measure. Those who have left the line
+    take no time; at worst, half of them come back.
     """
     if view.mode in (RoomMode.HOLD, RoomMode.CLOSED) or view.amount <= 0:
         return None
@@ -74,7 +76,8 @@ def pace_of(view: RoomView) -> tuple[float, float] | None:
         slow, fast = min(ordered, max(seen, ordered / 2)), ordered
     else:
         slow = fast = ordered
-    return round(_OPTIMISM / fast, 4), round(_CAUTION / slow, 4)
+    present = min(1.0, max(0.0, view.present))
+    return round(_OPTIMISM * present / fast, 4), round(_CAUTION * (1 + present) / 2 / slow, 4)
 
 
 def ask_again(low: float | None, draw: float) -> float:

@@ -4,6 +4,7 @@ from typing import Any
 
 from gate.core.credentials import Ticket
 from gate.core.decision import Decision
+from gate.core.line import AWAY
 from gate.core.snapshot import RoomView
 from gate.core.wait import Place, ask_again, place_of
 from gate.core.words import Reason
@@ -26,7 +27,7 @@ def standing(decision: Decision, view: RoomView, language: Language, draw: float
         "state": state,
         "reason": decision.reason.value,
         "room": view.name,
-        "number": ticket.number if ticket else None,
+        "number": ticket.number if ticket and ticket.number < AWAY else None,
         "epoch": ticket.epoch if ticket else None,
         "ahead": place.ahead if place else None,
         "wait": wait,

@@ -14,6 +14,8 @@ from gate.web.languages import Language
 
 _GAP = re.compile(rb"\x1a([a-z]+)\x1a")
 _INLINE = {kind: re.compile(rf"<{kind}>(.*?)</{kind}>".encode(), re.DOTALL) for kind in ("style", "script")}
+_STRING = re.compile(r'("(?:[^"\\\n]|\\.)*")')
+_SIGN = re.compile(r" ?([{}()=*/<>?:;,&|]|(?<!\+)\+(?! ?\+)|(?<!-)-(?! ?-)) ?")
 _TEMPLATE_MARK = re.compile(rb"\{#-? floodgate template\b")
 
 
@@ -64,9 +66,12 @@ def small_css(text: str) -> Markup:
 
 
 def small_script(text: str) -> Markup:
-    """Without whole-line comments and indentation; line breaks stay, so nothing changes its meaning."""
+    """Without whole-line comments, indentation and blanks around signs. Line breaks and strings stay as they are."""
     lines = (line.strip() for line in text.splitlines())
-    return Markup("\n".join(line for line in lines if line and not line.startswith("//")))  # noqa: S704
+    code = "\n".join(line for line in lines if line and not line.startswith("//"))
+    parts = _STRING.split(code)
+    parts[::2] = [_SIGN.sub(r"\1", part) for part in parts[::2]]
+    return Markup("".join(parts))  # noqa: S704
 
 
 class Templates:

@@ -17,15 +17,17 @@ from starlette.routing import Route
 from gate.core.answer import Answer, Fields
 from gate.core.credentials import KeyRing
 from gate.core.decision import Decision
+from gate.core.facts import Refusal
 from gate.core.settings import Settings
 from gate.core.snapshot import Snapshot
-from gate.core.visit import Visit
+from gate.core.visit import Form, Visit
 from gate.core.words import Outcome, Reason
 from gate.web.documents import PRIVATE
 from gate.web.emails import BadAddress, Emails, NotKept, parse_address
 from gate.web.links import checked_path
 from gate.web.pages import Pages
 from gate.web.status import StatusBoard
+from gate.wire.authorize import authorize
 
 MAX_MAIL_FORM = 2048  # bytes
 MAX_PASS_FORM = 8192  # it names a path of up to 2 KiB, percent-encoded
@@ -49,8 +51,12 @@ class Engine(Protocol):
     def meter(self) -> Meter: ...
     @property
     def now(self) -> "Clock": ...
+    async def consider(self, visit: Visit) -> Decision: ...
     async def consider_room(self, visit: Visit, name: str, *, claim: bool = True) -> Decision: ...
     async def hit_form(self, visit: Visit) -> bool: ...
+    def answer(self, visit: Visit, decision: Decision) -> Answer: ...
+    def refuse(self, refusal: Refusal, wants: Form = "html") -> Answer: ...
+    def headers_for_origin(self, visit: Visit, decision: Decision) -> Fields: ...
     def headers_for_visitor(self, visit: Visit, decision: Decision) -> Fields: ...
 
 
@@ -73,6 +79,7 @@ def visitor_app(engine: Engine, emails: Emails) -> Starlette:
             Route("/__gate/rooms/{room}/ticket", endpoints.ticket, methods=["GET"]),
             Route("/__gate/rooms/{room}/pass", endpoints.claim, methods=["POST"]),
             Route("/__gate/notify-me", endpoints.notify_me, methods=["POST"]),
+            Route("/__gate/authorize{rest:path}", endpoints.authorize, methods=None),
             Route("/__gate/live", endpoints.live, methods=["GET"]),
             Route("/__gate/ready", endpoints.ready, methods=["GET"]),
         ],
@@ -203,6 +210,10 @@ class Endpoints:
         return response(self._engine.pages.kept(visit))
 
     # ------------------------------------------------------------------ for machines
+
+    async def authorize(self, request: Request) -> Response:
+        """An edge asks whether a request may go to the shop (:mod:`gate.wire.authorize`)."""
+        return response(await authorize(visit_of(request), self._engine))
 
     async def live(self, request: Request) -> Response:
         """The process answers."""

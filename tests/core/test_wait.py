@@ -1,0 +1,133 @@
+"""Places, waits and poll times: the sums of gate.core.wait."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.core.credentials import Ticket
+from gate.core.line import AWAY
+from gate.core.snapshot import RoomView
+from gate.core.wait import FAR, JITTER, NEAR, PAUSED, Span, ask_again, at_the_door, pace_of, place_of, span_of
+from gate.core.words import RoomMode
+
+VIEW = RoomView("checkout", amount=120, period=60, serving=100, last=500, waiting=410, admitted_per_second=1.8)
+
+
+def ticket(number: int, epoch: int = 1) -> Ticket:
+    return Ticket("checkout", epoch, number, 0, "x" * 22)
+
+
+def test_those_called_but_not_yet_through_are_still_ahead():
+    assert at_the_door(VIEW) == 10
+    place = place_of(ticket(101), VIEW)
+    assert place is not None
+    assert (place.ahead, place.called) == (10, False)
+
+
+def test_a_called_ticket_counts_those_who_may_stand_before_it_at_the_door():
+    place = place_of(ticket(95), VIEW)
+    assert place is not None
+    assert (place.ahead, place.called) == (4, True)
+
+
+def test_an_earlier_epoch_comes_before_everybody():
+    place = place_of(ticket(400, epoch=1), replace(VIEW, epoch=2))
+    assert place is not None
+    assert (place.ahead, place.called) == (0, True)
+
+
+@pytest.mark.parametrize("given", [ticket(5, epoch=2), ticket(AWAY + 17)])
+def test_what_nobody_can_count_has_no_place(given):
+    assert place_of(given, VIEW) is None
+
+
+@given(
+    number=st.integers(1, 10_000),
+    serving=st.integers(0, 10_000),
+    door=st.integers(0, 200),
+    steps=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=20),
+)
+def test_the_place_never_grows_while_the_room_calls_and_admits(number, serving, door, steps):
+    last, door = 20_000, min(door, serving)
+    shown = None
+    for called, entered in steps:
+        serving += called
+        door += called
+        door -= min(door, entered)
+        view = replace(VIEW, serving=serving, last=last, waiting=last - serving + door)
+        place = place_of(ticket(number), view)
+        assert place is not None
+        assert shown is None or place.ahead <= shown
+        shown = place.ahead
+
+
+def test_the_pace_is_the_rate_at_best_and_what_was_seen_at_worst():
+    low, high = pace_of(VIEW) or (0, 0)
+    assert low == pytest.approx(0.8 / 2, abs=1e-4)
+    assert high == pytest.approx(1.25 / 1.8, abs=1e-4)
+
+
+def test_a_full_room_moves_as_fast_as_people_leave_it():
+    low, high = pace_of(replace(VIEW, active=50, inside=50, admitted_per_second=0.1)) or (0, 0)
+    assert low == pytest.approx(8.0)
+    assert high == pytest.approx(12.5)
+
+
+def test_little_seen_in_the_first_minute_does_not_promise_hours():
+    _, high = pace_of(replace(VIEW, admitted_per_second=0.01)) or (0, 0)
+    assert high == pytest.approx(1.25 / 1.0)
+
+
+def test_those_who_left_the_line_take_no_time():
+    low, high = pace_of(replace(VIEW, present=0.5)) or (0, 0)
+    assert low == pytest.approx(0.8 * 0.5 / 2, abs=1e-4)
+    assert high == pytest.approx(1.25 * 0.75 / 1.8, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", [RoomMode.HOLD, RoomMode.CLOSED])
+def test_nobody_can_tell_while_nobody_is_called(mode):
+    view = replace(VIEW, mode=mode)
+    assert pace_of(view) is None
+    place = place_of(ticket(300), view)
+    assert place is not None
+    assert (place.low, place.high) == (None, None)
+
+
+@given(low=st.floats(0, 1e6), draw=st.floats(0, 0.999))
+def test_polls_stay_between_near_and_far(low, draw):
+    assert NEAR <= ask_again(low, draw) <= FAR * (1 + JITTER)
+    assert PAUSED <= ask_again(None, draw) <= PAUSED * (1 + JITTER)
+
+
+def test_the_far_ask_seldom_and_the_near_often():
+    assert ask_again(5, 0) == NEAR
+    assert ask_again(3600, 0) == FAR
+    assert ask_again(100, 0) == 15
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "span"),
+    [
+        (0.4, 20, Span(0, 1, False)),
+        (40, 61, Span(0, 2, False)),
+        (60, 60, Span(1, 2, False)),
+        (501, 921, Span(8, 16, False)),
+        (1300, 2000, Span(20, 35, False)),
+        (3000, 5400, Span(50, 90, False)),
+        (3000, 5401, Span(0, 2, True)),
+        (7300, 11000, Span(2, 4, True)),
+    ],
+)
+def test_waits_are_told_coarser_the_longer_they_are(low, high, span):
+    assert span_of(low, high) == span
+
+
+@given(low=st.floats(0, 1e6), more=st.floats(0, 1e6))
+def test_a_span_holds_the_estimate_and_is_never_empty(low, more):
+    span = span_of(low, low + more)
+    unit = 3600 if span.hours else 60
+    assert span.low * unit <= low
+    assert span.high * unit >= low + more or span.high == 1
+    assert span.low < span.high
