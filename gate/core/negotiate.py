@@ -4,7 +4,7 @@ import re
 
 from gate.core.visit import Form, Headers
 
-_HTML = ("text/html", "application/xhtml+xml")
+_HTML = ("text/html",)
 _JSON = ("application/json", "application/problem+json")
 _TAG = re.compile(r"[a-z]{1,8}(?:-[a-z0-9]{1,8})*")
 _MOST = 32  # members of a list that are looked at

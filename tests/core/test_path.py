@@ -31,11 +31,11 @@ def matches(pattern, target):
 
 @pytest.mark.parametrize(("target", "expected"), list(cases()))
 def test_corpus(target, expected):
-    try:
-        path, _ = canonical(target)
-    except MalformedTarget as error:
-        assert expected == "refuse", error
+    if expected == "refuse":
+        with pytest.raises(MalformedTarget):
+            canonical(target)
         return
+    path, _ = canonical(target)
     assert " ".join(reading.replace(" ", "\\s") for reading in path.readings) == expected
 
 
@@ -96,7 +96,9 @@ def test_split(target, expected):
     assert split(target) == expected
 
 
-@pytest.mark.parametrize("target", [b"*", b"shop.example:443", b"ftp://x/", b"http:///x", b"http://me@shop.example/", b"javascript:x"])
+@pytest.mark.parametrize(
+    "target", [b"*", b"shop.example:443", b"ftp://x/", b"http:///x", b"http://me@shop.example/", b"javascript:x"]
+)
 def test_forms_that_are_refused(target):
     with pytest.raises(MalformedTarget):
         split(target)
@@ -133,7 +135,23 @@ def origins():
 
 
 ORIGINS = list(origins())
-PIECES = ["/", "//", "checkout", "CHECKOUT", "static", "..", ".", ";", ";a", "%2e", "%2f", "%252f", "%252e", "%3b", "%63heckout"]
+PIECES = [
+    "/",
+    "//",
+    "checkout",
+    "CHECKOUT",
+    "static",
+    "..",
+    ".",
+    ";",
+    ";a",
+    "%2e",
+    "%2f",
+    "%252f",
+    "%252e",
+    "%3b",
+    "%63heckout",
+]
 PIECES += ["%20", "%00", "%5c", "%", "%3f", "%23", "%ef%bc%8f", "\\", "?", "é", "%C3%A9", "%c0%ae"]
 
 
