@@ -43,6 +43,7 @@ from gate.web.visitor import visitor_app
 from gate.wire.door import Door
 from gate.wire.health import Checker
 
+LINGER = 0.3  # seconds between the last accept and the first close
 TICK = 0.25  # seconds between two looks at the store
 
 
@@ -84,6 +85,13 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accepts nothing more; what was accepted a moment ago gets the time to say what it wants."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LINGER)
+        await super().shutdown(sockets)
 
 
 # --------------------------------------------------------------------------- a worker

@@ -161,6 +161,8 @@ def configure(settings: Log, stream: TextIO | None = None) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
+    for name in ("uvicorn.error", "watchfiles"):  # they tell of their own comings and goings; the supervisor tells ours
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(True)
 
 

@@ -61,7 +61,7 @@ class Reply:
     @property
     def cookies(self) -> dict[str, str]:
         pairs = (line.split(";", 1)[0].split("=", 1) for line in self.headers.get_all("set-cookie") or [])
-        return {name: value for name, value in pairs}
+        return dict(pairs)
 
     @property
     def decision(self) -> str:
@@ -189,9 +189,18 @@ class Gate:
                 return False
         return True
 
+    def status(self) -> dict[str, Any]:
+        """What ``GET /api/v1/status`` says."""
+        token = (self.state_directory / "local.token").read_text().strip()
+        return fetch(self.operator_url + "/api/v1/status", headers={"Authorization": f"Bearer {token}"}).json()  # type: ignore[no-any-return]
+
+    @property
+    def state_directory(self) -> Path:
+        return Path(self.settings["state"])
+
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``gate WORDS --config …``, as an operator on this machine would type it."""
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: PLW1510 - the caller says whether a failure is one
             [sys.executable, "-m", "gate", *words, "--config", str(self.config)],
             capture_output=True,
             text=True,

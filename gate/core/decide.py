@@ -107,7 +107,7 @@ def _newcomer(room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | N
         return _wait(room, entry.reason, entry.ticket, entry.retry_after)
     if ticket is None and not told.entry_failed:
         return Join(room)  # also without the store: then it is a place by time, behind everyone who has a number
-    if told.entry_failed or not snapshot.store_up:
+    if ticket is None or told.entry_failed or not snapshot.store_up:
         return _wait(room, Reason.STORE, ticket, STORE_RETRY)
     if snapshot.fallback_on:  # asked through a room endpoint: a token spent now would be a token lost
         return _wait(room, Reason.ORIGIN_DOWN, ticket, DOWN_RETRY)
