@@ -13,28 +13,30 @@ SIGHUP, changed config     the config is checked; if good, children are replaced
 """
 
 import asyncio
+import fcntl
 import multiprocessing
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gate import config, logs
 from gate.core.settings import Settings
 from gate.keys import BadKeyFile, ensure_keyring
 from gate.operators import BadOperators, ensure_operators
 from gate.private import Unsafe
-from gate.store.embedded import Embedded
+from gate.store.embedded import Embedded, EmbeddedError
 from gate.web import metrics
 
 log = logs.get("gate.serve")
 DRAIN = 30.0  # seconds a child may take to finish what it has begun
+STORE_LOOK = 0.5  # seconds between two looks at the embedded store
 READY = 20.0  # seconds a child may take to come up
 BACKLOG = 4096
 _FIXED = ("listen", "operator", "store", "state")  # these hold sockets and files: a change needs a restart
@@ -65,6 +67,10 @@ class Child:
     started: float
     stopping: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _unusable(state: Path, error: OSError) -> StartError:
+    return StartError(f"cannot use the state directory {state}: {error.strerror}; choose another with `state:`")
 
 
 def bind(address: str) -> socket.socket:
@@ -104,6 +110,7 @@ class Supervisor:
         self._children: dict[tuple[str, int], Child] = {}
         self._retired: set[Any] = set()
         self._sockets: dict[str, socket.socket] = {}
+        self._lock: IO[bytes] | None = None
         self._embedded: Embedded | None = None
         self._store_url = settings.store
         self._closing = asyncio.Event()
@@ -115,8 +122,10 @@ class Supervisor:
     async def start(self) -> None:
         """Everything up and every child ready. Raises :class:`StartError`; then nothing is left running."""
         self._prepare(self.settings.state)
-        self._sockets = {"worker": bind(self.settings.listen), "operator": bind(self.settings.operator.listen)}
+        self._warn(config.examine(self.config_path).warnings)
         try:
+            self._sockets["worker"] = bind(self.settings.listen)
+            self._sockets["operator"] = bind(self.settings.operator.listen)
             if self.settings.store == "embedded":
                 self._embedded = Embedded(self.settings.state / "store", persist=True)
                 self._store_url = self._embedded.start()
@@ -128,13 +137,23 @@ class Supervisor:
             await self.stop()
             if isinstance(error, TimeoutError):
                 raise StartError(f"a process was not ready within {READY:.0f} s; its log says why") from error
+            if isinstance(error, EmbeddedError):
+                raise StartError(str(error)) from error
             raise
-        self._tasks = [asyncio.create_task(self._watch_config()), asyncio.create_task(self._reload_when_asked())]
+        work = (self._watch_config(), self._reload_when_asked(), self._keep_store())
+        self._tasks = [asyncio.create_task(item) for item in work]
 
     def _prepare(self, state: Path) -> None:
         """The state directory with keys, operators and an empty place for what the processes say."""
         try:
             (state / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = (state / "run" / "gate.lock").open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartError(f"another gate runs with the state directory {state}; give this one its own `state:`") from error
+        except OSError as error:
+            raise _unusable(state, error) from error
+        try:
             ensure_keyring(state)
             self.new_token = ensure_operators(state)
             metrics.wipe(state / "run" / "metrics")
@@ -168,6 +187,8 @@ class Supervisor:
         if self._embedded is not None:
             self._embedded.stop()
             self._embedded = None
+        if self._lock is not None:
+            self._lock.close()
 
     async def run(self, started: Callable[["Supervisor"], None] = lambda _: None) -> None:
         """Start, call ``started``, serve until SIGTERM or SIGINT, stop."""
@@ -226,9 +247,7 @@ class Supervisor:
         if child.stopping or self._closing.is_set():
             return
         lived = time.monotonic() - child.started
-        log.error(
-            "process_ended", process=child.process.name, code=child.process.exitcode, lived=round(lived, 1)
-        )
+        log.error("process_ended", process=child.process.name, code=child.process.exitcode, lived=round(lived, 1))
         delay = 0.0 if lived > 5 else 1.0  # a child that dies at once is not started in a hot loop
         loop.call_later(delay, self._replace_dead, child)
 
@@ -251,7 +270,22 @@ class Supervisor:
             process.kill()
             await child.ended.wait()
 
+    async def _keep_store(self) -> None:
+        """The embedded store is started again when it ends; workers find it by themselves."""
+        while self._embedded is not None:
+            await asyncio.sleep(STORE_LOOK)
+            if not self._closing.is_set() and not self._embedded.alive:
+                log.error("store_ended")
+                try:
+                    self._embedded.start()
+                except EmbeddedError as error:
+                    log.error("store_not_started", why=str(error))
+
     # ------------------------------------------------------------------ reload
+
+    def _warn(self, warnings: Sequence[object]) -> None:
+        for warning in warnings:
+            log.warning("config_warning", text=str(warning))
 
     async def _watch_config(self) -> None:
         async for _ in config.changes(self.config_path):
@@ -266,6 +300,7 @@ class Supervisor:
             except config.ConfigError as error:
                 log.error("config_refused", problems=[str(problem) for problem in error.problems])
                 continue
+            self._warn(config.examine(self.config_path).warnings)
             for problem in self._unchangeable(settings):
                 log.warning("config_needs_restart", setting=problem)
             settings = settings.model_copy(update={name: getattr(self.settings, name) for name in _FIXED})

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -39,11 +40,11 @@ def place(tmp_path_factory):
     shop, store = Shop(directory), StoreServer(directory)
     with running(shop, store):
         a, b = Gate(directory, settings(shop, store), "a"), Gate(directory, settings(shop, store), "b")
-        # gates that share a store share the key ring
-        a.state.mkdir(mode=0o700)
-        b.settings["state"] = str(a.state)
-        with running(a, b):
-            yield a, b, shop, store
+        with running(a):
+            b.state.mkdir(mode=0o700)
+            shutil.copy(a.state / "keys.json", b.state)  # gates that share a store share the key ring
+            with running(b):
+                yield a, b, shop, store
 
 
 @pytest.fixture(autouse=True)
