@@ -13,7 +13,10 @@ CLOSED     nothing
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gate.core.answer import Answer
 from gate.core.facts import Refusal
@@ -32,6 +35,7 @@ HIGH_WATER: Final = 64 << 10  # bytes read ahead, or waiting to be written, befo
 DRAIN_BYTES: Final = 256 << 10  # of an unwanted body that are read to keep the connection
 DRAIN_SECONDS: Final = 2.0
 BODY_WINDOW: Final = 10.0  # seconds over which the minimum rate of a body is measured
+_RESET: Final = struct.pack("ii", 1, 0)
 HALF_CLOSED: Final = 1.0  # seconds; a visitor who has sent FIN may still wait this long for the answer to begin
 
 
@@ -100,8 +104,7 @@ class VisitorConnection(asyncio.Protocol):
     # ------------------------------------------------------------------ asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
-        self.transport = transport
+        self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's has no common base with asyncio's
         transport.set_write_buffer_limits(HIGH_WATER)
         self.door.connections.add(self)
         peer = transport.get_extra_info("peername")
@@ -376,6 +379,10 @@ class VisitorConnection(asyncio.Protocol):
         """The answer cannot be finished: make sure that it does not look complete."""
         self._job = None
         self._state = CLOSED
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:  # a reset: to a visitor of HTTP/1.0 a plain end would be the end of the body
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     def _linger(self) -> None:

@@ -18,6 +18,7 @@ MAX_HEAD: Final = 64 << 10  # bytes
 MAX_FIELDS: Final = 256
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HARMLESS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b""})  # in Connection: name nothing that would go on
 _CONTROLS = bytes(set(range(32)) - {9}) + b"\x7f"
 _OUR_COOKIE = re.compile(rb"\s*(?:__Host-)?gate_(?:ticket|pass)_", re.IGNORECASE)
 LINES_REMEMBERED: Final = 4096
@@ -126,8 +127,8 @@ def read_reply(block: bytes, method: bytes) -> Reply:
             keep_alive = False
         elif b"keep-alive" in tokens:
             keep_alive = True
-        named = headers.named_by_connection(((b"connection", b",".join(tokens)),)) - {b"close", b"keep-alive"}
-        if named:
+        if any(token not in _HARMLESS for token in tokens):
+            named = headers.named_by_connection(((b"connection", b",".join(tokens)),))
             plain = [line for line in plain if line.partition(b":")[0].lower() not in named]
             cached = [line for line in cached if line.partition(b":")[0].lower() not in named]
     reply.plain, reply.cached, reply.commands, reply.keep_alive = plain, cached, commands, keep_alive

@@ -1,7 +1,7 @@
 """One connection to an origin server, and the reader of what it answers."""
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gate.core.settle import Trouble
 from gate.wire.http1.deadlines import NEVER, Wheel
@@ -85,8 +85,7 @@ class OriginConnection(asyncio.Protocol):
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
-        self.transport = transport
+        self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's has no common base with asyncio's
         transport.set_write_buffer_limits(HIGH_WATER)
 
     def pause_writing(self) -> None:

@@ -1,0 +1,110 @@
+"""Requests that go through: heads, bodies, keep-alive, pipelining, framing in both directions."""
+
+import asyncio
+
+
+async def test_a_request_goes_through_and_the_connection_is_kept(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    for number in range(3):
+        status, fields, body = await visitor.get(f"/page/{number}?a=%2F")
+        assert (status, body) == (200, b"GET /page/%d?a=%%2F 0" % number)
+        assert fields["gate-decision"] == ["forward; reason=unguarded"]
+        assert fields["via"] == ["1.1 floodgate"]
+    assert len(gate.origin.sides) == 1
+    visitor.close()
+
+
+async def test_a_guarded_path_waits_without_a_pass_and_goes_through_with_one(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    status, fields, _ = await visitor.get("/checkout/pay")
+    assert status == 503
+    assert fields["gate-decision"] == ["wait; room=checkout; reason=rate"]
+    assert fields["set-cookie"][0].startswith("gate_ticket_checkout=")
+    assert gate.origin.heads == []
+    for _ in range(2):
+        status, fields, _ = await visitor.get("/checkout/pay", gate.pass_cookie(id="visitor-1") + "; cart=7")
+        assert status == 200
+        assert fields["gate-decision"] == ["forward; room=checkout; reason=pass"]
+        assert fields["cache-control"] == ["private, no-store"]
+    for head in gate.origin.heads:
+        assert b"\r\ncookie: cart=7\r\n" in head.lower()
+        assert b"gate_pass" not in head
+        assert b"\r\ngate-visitor: visitor-1\r\n" in head
+    visitor.close()
+
+
+async def test_pipelined_requests_are_answered_in_order(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    targets = [b"/checkout/x" if number % 3 == 0 else b"/p/%d" % number for number in range(30)]
+    await visitor.send(b"".join(b"GET %b HTTP/1.1\r\nHost: shop.test\r\n\r\n" % target for target in targets))
+    for target in targets:
+        status, _, body = await visitor.answer()
+        if target.startswith(b"/checkout"):
+            assert status == 503
+        else:
+            assert (status, body) == (200, b"GET %b 0" % target)
+    visitor.close()
+
+
+async def test_bodies_are_framed_anew(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\nhello")
+    assert (await visitor.answer())[2] == b"POST /a 5"
+    await visitor.send(
+        b"POST /b HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3;secret=1\r\nabc\r\n4\r\ndefg\r\n0\r\nX-Trailer: evil\r\n\r\n"
+    )
+    assert (await visitor.answer())[2] == b"POST /b 7"
+    await visitor.send(b"GET /c HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\nhelloGET /d HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    assert (await visitor.answer())[2] == b"GET /c 5"
+    assert (await visitor.answer())[2] == b"GET /d 0"
+    assert all(b"secret" not in head and b"evil" not in head for head in gate.origin.heads)
+    visitor.close()
+
+
+async def test_every_split_of_the_bytes_gives_the_same(start):
+    gate = await start()
+    sent = (
+        b"POST /b HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"
+        b"GET /checkout/x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+        b"POST /c HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 2\r\n\r\nhi"
+    )
+    for cut in range(1, len(sent), 3):
+        visitor = await gate.visitor()
+        await visitor.send(sent[:cut])
+        await asyncio.sleep(0)
+        await visitor.send(sent[cut:])
+        assert (await visitor.answer())[2] == b"POST /b 7"
+        assert (await visitor.answer())[0] == 503
+        assert (await visitor.answer())[2] == b"POST /c 2"
+        visitor.close()
+
+
+async def test_http_1_0_closes_unless_asked(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    await visitor.send(b"GET /a HTTP/1.0\r\nHost: shop.test\r\nConnection: keep-alive\r\n\r\n")
+    _, fields, _ = await visitor.answer()
+    assert fields["connection"] == ["keep-alive"]
+    await visitor.send(b"GET /a HTTP/1.0\r\nHost: shop.test\r\n\r\n")
+    _, fields, _ = await visitor.answer()
+    assert fields["connection"] == ["close"]
+    assert await visitor.rest() == b""
+
+
+async def test_own_endpoints_are_handed_over(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    assert (await visitor.get("/__gate/x"))[2] == b"GET /__gate/x shop.test 0"
+    await visitor.send(b"POST /__gate/y HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 3\r\n\r\nabc")
+    assert (await visitor.answer())[2] == b"POST /__gate/y shop.test 3"
+    await visitor.send(b"POST /__gate/y HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n")
+    assert (await visitor.answer())[2] == b"POST /__gate/y shop.test 2"
+    status, fields, body = await visitor.get("/__gate/x", method="HEAD")
+    assert (status, fields["content-length"], body) == (200, ["26"], b"")
+    status, _, _ = await visitor.get("/__gate/boom")
+    assert status == 503

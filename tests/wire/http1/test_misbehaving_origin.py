@@ -1,0 +1,305 @@
+"""An origin that refuses, stalls, lies, dies or talks nonsense: the visitor never sees a complete-looking half answer."""
+
+import asyncio
+import time
+
+import pytest
+
+DEADLINE = 10.0
+
+
+def ok(body=b"ok", *fields):
+    lines = b"".join(field + b"\r\n" for field in fields)
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n%b" % (len(body), lines, body)
+
+
+def saying(*pieces, close=True, times=1):
+    """An origin that answers the first ``times`` requests of each connection with these bytes."""
+
+    async def script(side):
+        for _ in range(times):
+            if not await side.head():
+                return
+            for piece in pieces:
+                await side.send(piece)
+                await asyncio.sleep(0.01)
+        if not close:
+            await side.ended()
+
+    return script
+
+
+GARBAGE = {
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+    "length and coding": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nabc",
+    "list of lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nab",
+    "other coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "coding in 1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "not http": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    "http/2": b"HTTP/2 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "status of two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
+    "folded line": b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n",
+    "bare line feed": b"HTTP/1.1 200 OK\r\nA: b\nSet-Cookie: evil=1\r\nContent-Length: 0\r\n\r\n",
+    "nul in a value": b"HTTP/1.1 200 OK\r\nA: b\0c\r\nContent-Length: 0\r\n\r\n",
+    "space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
+    "no colon": b"HTTP/1.1 200 OK\r\nContent-Length\r\n\r\n",
+    "endless head": b"HTTP/1.1 200 OK\r\n" + b"A: " + b"b" * 70000,
+    "too many fields": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 300 + b"Content-Length: 0\r\n\r\n",
+    "flood of 1xx": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "unasked 101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+async def test_garbage_becomes_the_fallback_page(start, what):
+    gate = await start(saying(GARBAGE[what], close=False))
+    visitor = await gate.visitor()
+    status, fields, _ = await visitor.get("/x")
+    while status == 103:
+        status, fields, _ = await visitor.answer()
+    assert status == 503
+    assert fields["gate-decision"] == ["fallback; reason=origin-failed"]
+    assert gate.meter.results[-1].trouble == "garbage"
+    assert await gate.origin.sides[0].ended()  # never used again
+    assert gate.engine.shop.overload.current == 0
+
+
+TRUNCATED = {
+    "short of its length": [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"],
+    "no last chunk": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"],
+    "inside a chunk": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n30\r\nabc"],
+    "chunk longer than said": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\nabcdef\r\n0\r\n\r\n"],
+    "chunk size of 0x3": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0x3\r\nabc\r\n0\r\n\r\n"],
+    "chunk ended by a bare line feed": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\nabc\n0\n\n"],
+}
+
+
+@pytest.mark.parametrize("what", TRUNCATED)
+async def test_a_truncated_answer_never_looks_complete(start, what):
+    gate = await start(saying(*TRUNCATED[what]))
+    visitor = await gate.visitor()
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await visitor.get("/x")
+    assert gate.engine.shop.overload.current == 0
+
+
+async def test_a_reset_in_the_middle_of_a_close_delimited_answer_cuts_the_visitor(start):
+    async def script(side):
+        await side.head()
+        await side.send(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
+        await asyncio.sleep(0.05)
+        side.reset()
+
+    gate = await start(script)
+    visitor = await gate.visitor()
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await visitor.get("/x")
+    visitor = await gate.visitor()
+    await visitor.send(b"GET /x HTTP/1.0\r\nHost: shop.test\r\n\r\n")
+    with pytest.raises(ConnectionResetError):  # its only sign of a truncated body
+        await visitor.answer()
+
+
+async def test_a_close_delimited_answer_becomes_chunked(start):
+    gate = await start(saying(b"HTTP/1.1 200 OK\r\n\r\nsome", b" more"))
+    visitor = await gate.visitor()
+    status, fields, body = await visitor.get("/x")
+    assert (status, fields["transfer-encoding"], body) == (200, ["chunked"], b"some more")
+    assert (await visitor.get("/x"))[2] == b"some more"
+    await visitor.send(b"GET /x HTTP/1.0\r\nHost: shop.test\r\n\r\n")
+    _, fields, body = await visitor.answer()
+    assert "transfer-encoding" not in fields
+    assert body == b"some more"
+    assert len(gate.origin.sides) == 3
+
+
+async def test_bodiless_answers(start):
+    answers = {
+        b"/head": b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n",
+        b"/204": b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"/304": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nETag: x\r\n\r\n",
+        b"/chunkedhead": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"/empty": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    }
+
+    async def script(side):
+        while head := await side.head():
+            await side.send(answers[head.split(b" ")[1]])
+
+    gate = await start(script)
+    visitor = await gate.visitor()
+    assert (await visitor.get("/head", method="HEAD"))[1]["content-length"] == ["12345"]
+    status, fields, _ = await visitor.get("/204")
+    assert status == 204
+    assert "content-length" not in fields
+    status, fields, _ = await visitor.get("/304")
+    assert (status, fields["etag"]) == (304, ["x"])
+    assert (await visitor.get("/chunkedhead", method="HEAD"))[0] == 200
+    assert (await visitor.get("/empty"))[1]["content-length"] == ["0"]
+    assert len(gate.origin.sides) == 1  # every end was clean
+
+
+async def test_early_hints_go_on_and_100_does_not(start):
+    gate = await start(
+        saying(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nGate-Command: x\r\n\r\n",
+            ok(b"done"),
+        )
+    )
+    visitor = await gate.visitor()
+    await visitor.send(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    assert await visitor.until(b"\r\n\r\n") == b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+    assert (await visitor.answer())[2] == b"done"
+
+
+async def test_bytes_behind_an_answer_are_never_the_next_visitors(start):
+    gate = await start(saying(ok(b"mine") + ok(b"EVIL"), close=False))
+    for _ in range(3):
+        visitor = await gate.visitor()
+        assert (await visitor.get("/x"))[2] == b"mine"
+        assert (await visitor.get("/x"))[2] == b"mine"
+    assert len(gate.origin.sides) == 6
+
+
+async def test_an_unasked_answer_on_an_idle_connection_is_not_used(start):
+    async def script(side):
+        await side.head()
+        await side.send(ok(b"mine"))
+        await asyncio.sleep(0.05)
+        await side.send(ok(b"EVIL"))
+        await side.ended()
+
+    gate = await start(script)
+    visitor = await gate.visitor()
+    assert (await visitor.get("/x"))[2] == b"mine"
+    assert await gate.origin.sides[0].ended()
+    assert (await visitor.get("/x"))[2] == b"mine"
+
+
+async def test_a_stale_connection_is_retried_once_if_idempotent(start):
+    async def script(side):
+        await side.head()
+        await side.send(ok(b"first"))
+        await side.head()  # the second request dies with its connection
+
+    gate = await start(script)
+    visitor = await gate.visitor()
+    assert (await visitor.get("/a"))[2] == b"first"
+    assert (await visitor.get("/b"))[2] == b"first"  # retried on a fresh connection
+    assert [head.split(b" ")[1] for head in gate.origin.heads] == [b"/a", b"/b", b"/b"]
+    assert [result.trouble for result in gate.meter.results] == [None, None]
+    await visitor.send(b"POST /c HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 2\r\n\r\nhi")
+    status, fields, _ = await visitor.answer()
+    assert (status, fields["gate-decision"]) == (503, ["fallback; reason=origin-failed"])
+    assert [head.split(b" ")[0] for head in gate.origin.heads].count(b"POST") == 1  # never sent twice
+
+
+async def test_a_fresh_connection_that_dies_is_not_retried(start):
+    async def script(side):
+        await side.head()
+
+    gate = await start(script)
+    visitor = await gate.visitor()
+    assert (await visitor.get("/a"))[0] == 503
+    assert len(gate.origin.heads) == 1
+    assert gate.meter.results[0].trouble == "reset"
+
+
+async def test_no_origin_at_all(start):
+    gate = await start(servers=["http://127.0.0.1:1"])
+    visitor = await gate.visitor()
+    status, fields, _ = await visitor.get("/a")
+    assert (status, fields["gate-decision"]) == (503, ["fallback; reason=origin-failed"])
+    assert gate.meter.results[0].trouble == "connect"
+
+
+async def test_another_server_is_asked_when_one_refuses(start, origin):
+    gate = await start(servers=["http://127.0.0.1:1", f"http://127.0.0.1:{origin.port}"])
+    visitor = await gate.visitor()
+    for number in range(12):
+        assert (await visitor.get(f"/{number}"))[0] == 200
+
+
+async def test_first_byte_and_idle_deadlines(start):
+    async def script(side):
+        head = await side.head()
+        if b"/stall" in head:
+            await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+        await side.ended()
+
+    gate = await start(script, origin={"timeouts": {"first_byte": "300ms", "idle": "300ms"}})
+    visitor = await gate.visitor()
+    before = time.monotonic()
+    assert (await visitor.get("/silent"))[0] == 503
+    assert gate.meter.results[0].trouble == "timeout"
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await visitor.get("/stall")
+    assert time.monotonic() - before < DEADLINE
+
+
+async def test_no_connection_free_is_busy(start):
+    async def script(side):
+        await side.head()
+        await side.ended()
+
+    gate = await start(script, origin={"connections": 1, "timeouts": {"connect": "300ms"}})
+    first, second = await gate.visitor(), await gate.visitor()
+    await first.send(b"GET /a HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    assert (await second.get("/b"))[0] == 503
+    assert gate.meter.results[-1].trouble == "busy"
+
+
+async def test_waiting_requests_share_the_connections(start):
+    async def script(side):
+        while await side.head():
+            await asyncio.sleep(0.01)
+            await side.send(ok())
+
+    gate = await start(script, origin={"connections": 2})
+    visitors = [await gate.visitor() for _ in range(20)]
+    answers = await asyncio.gather(*(visitor.get("/a") for visitor in visitors))
+    assert [status for status, _, _ in answers] == [200] * 20
+    assert len(gate.origin.sides) == 2
+
+
+async def test_a_routes_fallback_replaces_a_failure(start):
+    gate = await start(
+        saying(b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops", times=9),
+        routes=[{"match": "/rates", "fallback": {"json": {"rate": 7}}}],
+    )
+    visitor = await gate.visitor()
+    status, fields, body = await visitor.get("/rates")
+    assert (status, body) == (200, b'{"rate": 7}')
+    assert (await visitor.get("/other"))[2] == b"oops"
+    assert len(gate.origin.sides) == 1
+
+
+async def test_commands_reach_the_engine_and_not_the_visitor(start):
+    gate = await start(saying(ok(b"bye", b"Gate-Command: release", b"Set-Cookie: gate_pass_checkout=evil"), close=False))
+    visitor = await gate.visitor()
+    _, fields, _ = await visitor.get("/checkout/done", gate.pass_cookie(id="p1"))
+    assert "gate-command" not in fields
+    assert "set-cookie" not in fields
+    await gate.engine.drain()
+    assert gate.engine._lines["checkout"].released == ["p1"]
+
+
+async def test_the_visitor_leaving_ends_the_work_at_the_origin(start):
+    started = asyncio.Event()
+
+    async def script(side):
+        await side.head()
+        started.set()
+        await side.ended()
+
+    gate = await start(script)
+    visitor = await gate.visitor()
+    await visitor.send(b"GET /slow HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    await started.wait()
+    visitor.close()
+    assert await gate.origin.sides[0].ended()
+    async with asyncio.timeout(DEADLINE):
+        while gate.engine.shop.overload.current:
+            await asyncio.sleep(0.01)
+    assert gate.meter.results == []  # counts for nothing
