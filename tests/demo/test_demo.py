@@ -1,11 +1,15 @@
 """``gate demo`` as a newcomer runs it, and what is left when it ends in any way: nothing."""
 
+import fcntl
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
+import termios
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +116,46 @@ def test_nothing_is_left_running_however_it_ends(tmp_path: Path, number: signal.
     assert code == (-number if number is signal.SIGKILL else 0), demo.said
     eventually(lambda: not any(is_alive(*one) for one in everybody.items()), 8, what="all its children have ended")
     assert "Traceback" not in demo.said
+
+
+def test_ctrl_c_in_a_terminal_ends_it_in_order(tmp_path: Path) -> None:
+    """A terminal sends SIGINT to the demo and to everything it started, all at once."""
+    ours, its = pty.openpty()
+    demo = subprocess.Popen(
+        [*GATE, "demo", "--port", str(free_port()), "--state", str(tmp_path / "state"), "--crowd", "20"],
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one system call
+    )
+    os.close(its)
+    said = bytearray()
+
+    def listen() -> None:
+        while True:
+            try:
+                said.extend(os.read(ours, 65536))
+            except OSError:  # the other side is closed
+                return
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        eventually(lambda: b"The crowd" in said, 60)  # its live table, below the tour
+        everybody = family(demo.pid)
+        os.write(ours, b"\x03")
+        assert demo.wait(20) == 0, said.decode()
+        eventually(lambda: not any(is_alive(*one) for one in everybody.items()), 8, what="all its children have ended")
+    finally:
+        if demo.poll() is None:
+            demo.kill()
+            demo.wait()
+        listener.join()
+        os.close(ours)
+    assert b"Floodgate is up" in said
+    assert b"All ended" in said
+    assert b"Traceback" not in said
 
 
 def test_it_ends_by_itself_and_leaves_no_temporary_files(tmp_path: Path) -> None:
