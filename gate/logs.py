@@ -48,7 +48,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # ?ticket=…, &pass=…, password=…
     (
         re.compile(
-            r"\b((?:gate[_-])?(?:ticket|pass|token|password|passwd|secret|api[_-]?key|access_token|e?-?mail))"
+            r"(?:\b|(?<=%[0-9a-f]{2}))((?:gate[_-])?(?:ticket|pass|token|password|passwd|secret|api[_-]?key|access_token|e?-?mail))"
             r"(['\"]?\s*(?:=|%3D)\s*)[^\s;&#'\"]+",
             re.IGNORECASE,
         ),

@@ -1,0 +1,152 @@
+"""What workers say, and how it becomes one picture."""
+
+import json
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from gate import heartbeat
+from gate.core.orders import Orders, RoomOrders
+from gate.core.settings import Settings
+from gate.core.words import RoomMode, Shedding, Switch
+from gate.heartbeat import Beat, Condition, RoomBeat
+from gate.status import Status, gather
+
+NOW = 1_800_000_000.0
+BEAT = Beat(
+    0,
+    100,
+    NOW,
+    NOW - 60,
+    taken=NOW - 1,
+    store_up=True,
+    in_flight=2,
+    breakers={"/x": "closed"},
+    rooms={"checkout": RoomBeat(waiting=7)},
+)
+SETTINGS = Settings.model_validate(
+    {
+        "rooms": {"checkout": {"match": "/checkout/**", "rate": "120/minute", "burst": 20, "active": 500}},
+        "routes": [{"match": "/x", "breaker": {}}, {"match": "/y"}],
+    }
+)
+
+
+def picture(*beats: Beat, orders: Orders | None = None, now: float = NOW) -> Status:
+    return gather(SETTINGS, orders or Orders(), list(beats), now=now, gate="1", stored=True, problems=[])
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    beat = replace(BEAT, condition=Condition.ORIGIN_DOWN, since=NOW - 5, servers={"http://a": False})
+    heartbeat.write(tmp_path, beat)
+    heartbeat.write(tmp_path, replace(beat, worker=1))
+    assert heartbeat.read(tmp_path, NOW) == [beat, replace(beat, worker=1)]
+
+
+def test_unreadable_foreign_and_forgotten_files_are_left_out(tmp_path: Path) -> None:
+    heartbeat.write(tmp_path, BEAT)
+    (tmp_path / "worker-1.json").write_text("{")
+    (tmp_path / "worker-2.json").write_text("[]")
+    (tmp_path / "worker-3.json").write_text('{"worker": 3}')
+    heartbeat.write(tmp_path, replace(BEAT, worker=4, time=NOW - heartbeat.FORGET - 1))
+    data = json.loads((tmp_path / "worker-0.json").read_text())
+    (tmp_path / "worker-5.json").write_text(json.dumps({**data, "worker": 5, "of the next version": 1}))
+    assert [beat.worker for beat in heartbeat.read(tmp_path, NOW)] == [0, 5]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    heartbeat.write(tmp_path, BEAT)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            heartbeat.write(tmp_path, replace(BEAT, servers={f"http://{n}": True for n in range(200)}))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(300):
+            assert len(heartbeat.read(tmp_path, NOW)) == 1
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_worker_takes_only_its_own_file_away(tmp_path: Path) -> None:
+    heartbeat.write(tmp_path, replace(BEAT, pid=os.getpid()))
+    heartbeat.remove(tmp_path, 0, os.getpid() + 1)
+    assert heartbeat.read(tmp_path, NOW)
+    heartbeat.remove(tmp_path, 0, os.getpid())
+    assert not heartbeat.read(tmp_path, NOW)
+    heartbeat.remove(tmp_path, 0, os.getpid())
+
+
+def test_one_picture_of_several_workers() -> None:
+    other = replace(BEAT, worker=1, taken=NOW, in_flight=3, rooms={"checkout": RoomBeat(waiting=9, tokens=1.23456)})
+    status = picture(BEAT, other)
+    assert status.in_flight == 5
+    assert status.rooms[0].waiting == 9  # of the worker that read it last
+    assert status.rooms[0].tokens == 1.235
+    assert (status.rooms[0].rate, status.rooms[0].per_second, status.rooms[0].active) == ("120/minute", 2.0, 500)
+    assert status.problems == []
+    assert status.in_force
+
+
+def test_a_silent_worker_counts_for_nothing() -> None:
+    gone = replace(BEAT, worker=1, time=NOW - heartbeat.STALE - 1, in_flight=99, store_up=False, taken=NOW)
+    status = picture(BEAT, gone)
+    assert status.in_flight == 2
+    assert [worker.alive for worker in status.workers] == [True, False]
+    assert status.rooms[0].waiting == 7
+    assert status.problems == ["Worker 1 has not been heard from."]
+
+
+def test_a_clock_set_back_does_not_make_workers_silent() -> None:
+    assert picture(replace(BEAT, time=NOW + 3600)).workers[0].alive
+
+
+def test_nobody_alive() -> None:
+    status = picture()
+    assert not status.store.up
+    assert not status.in_force
+    assert not status.fallback.on  # nobody serves it
+    assert status.problems == ["No worker is alive: visitors get no answer."]
+
+
+def test_the_store_and_the_shop_are_up_when_one_worker_reaches_them() -> None:
+    away = replace(BEAT, worker=1, store_up=False, origin_up=False, taken=0.0)
+    status = picture(BEAT, away)
+    assert status.store.up
+    assert status.origin.up
+    assert status.problems == ["The store does not answer some of the workers."]
+    status = picture(away)
+    assert not status.store.up
+    assert not status.origin.up
+    assert status.fallback.on
+    assert len(status.problems) == 2
+    assert not picture(away, orders=Orders(fallback=Switch.OFF)).fallback.on
+
+
+def test_orders_are_shown_and_those_who_lag_named() -> None:
+    orders = Orders(
+        version=3,
+        shedding=Shedding.NORMAL,
+        rooms={"checkout": RoomOrders(RoomMode.HOLD, rate="60/minute", active=0, message="Hi")},
+    )
+    status = picture(replace(BEAT, orders=3), replace(BEAT, worker=1, orders=2), orders=orders)
+    room = status.rooms[0]
+    assert (room.mode, room.rate, room.burst, room.active, room.message) == ("hold", "60/minute", 20, None, "Hi")
+    assert room.ordered == ["mode", "rate", "active", "message"]
+    assert status.shedding.level == 2
+    assert not status.in_force
+    assert status.problems == ["Worker 1 does not yet follow the last order."]
+
+
+def test_breakers_show_the_worst() -> None:
+    probing = replace(BEAT, worker=1, breakers={"/x": "half-open"})
+    status = picture(BEAT, probing)
+    assert [(b.route, b.state, b.workers) for b in status.breakers] == [("/x", "half-open", 1)]
+    status = picture(probing, replace(BEAT, breakers={"/x": "open"}))
+    assert [(b.route, b.state, b.workers) for b in status.breakers] == [("/x", "open", 2)]
+    assert status.problems == ["The breaker of /x is open: its fallback is served."]
