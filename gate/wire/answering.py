@@ -59,7 +59,7 @@ async def _drain(receive: Receive) -> None:
                     return
 
 
-async def send_denial(answer: Answer, extensions: Message, send: Send) -> None:
+async def send_denial(answer: Answer, extensions: Message, receive: Receive, send: Send) -> None:
     """Answer a WebSocket handshake with an HTTP response; where the server cannot, it becomes its 403."""
     if "websocket.http.response" not in extensions:
         await send({"type": "websocket.close", "code": 1008})
@@ -67,3 +67,9 @@ async def send_denial(answer: Answer, extensions: Message, send: Send) -> None:
     headers = [*answer.headers, (b"content-length", str(len(answer.body)).encode()), (b"connection", b"close")]
     await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": answer.body, "more_body": False})
+    # uvicorn logs an error for an app that returns before the connection is gone: one disconnect says that the answer is
+    # sent, the second that the connection is closed.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await receive()
+            await receive()

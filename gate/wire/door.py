@@ -127,14 +127,16 @@ class Door:
             try:
                 visit = self._read(scope, headers)
             except Refusal as refusal:
-                await send_denial(engine.refuse(refusal, negotiate.form(headers)).plus(*refusal.headers), extensions, send)
+                await send_denial(
+                    engine.refuse(refusal, negotiate.form(headers)).plus(*refusal.headers), extensions, receive, send
+                )
                 return
             decision = await engine.consider(visit)
             if decision.outcome is Outcome.OWN:
                 nothing = Refusal(404, Reason.ENDPOINT, "no WebSocket here")
-                await send_denial(engine.refuse(nothing, visit.accepts), extensions, send)
+                await send_denial(engine.refuse(nothing, visit.accepts), extensions, receive, send)
             elif decision.outcome is not Outcome.FORWARD:
-                await send_denial(engine.answer(visit, decision), extensions, send)
+                await send_denial(engine.answer(visit, decision), extensions, receive, send)
             else:
                 await self._tunnel(visit, decision, scope, receive, send)
         except Exception:

@@ -73,14 +73,16 @@ class Tunnel:
 
     async def _deny(self, result: Result) -> None:
         decision = self._attempt.settle(result)
-        await send_denial(self._engine.answer(self._visit, decision), self._extensions, self._send)
+        await send_denial(self._engine.answer(self._visit, decision), self._extensions, self._receive, self._send)
 
     async def _refused(self, refusal: aiohttp.WSServerHandshakeError, seconds: float) -> None:
         """The origin answered with something else than 101: its status and fields, without the body."""
-        status = refusal.status if refusal.status != 101 else 502
+        if refusal.status == 101:  # it says yes and does not keep to the protocol
+            return await self._deny(Result(trouble=Trouble.GARBAGE, seconds=seconds))
+        status = refusal.status
         decision = self._attempt.settle(Result(status=status, seconds=seconds))
         if decision.outcome is not Outcome.FORWARD or status < 200:
-            await send_denial(self._engine.answer(self._visit, decision), self._extensions, self._send)
+            await send_denial(self._engine.answer(self._visit, decision), self._extensions, self._receive, self._send)
             return
         received = tuple(
             (name.lower().encode(), value.encode("utf-8", "surrogateescape")) for name, value in (refusal.headers or {}).items()
@@ -88,7 +90,7 @@ class Tunnel:
         kept = fields.for_visitor(received, status, self._engine.headers_for_visitor(self._visit, decision))
         described = (b"content-length", b"content-encoding", b"content-type")
         answer = Answer(status, tuple(field for field in kept if field[0] not in described))
-        await send_denial(answer, self._extensions, self._send)
+        await send_denial(answer, self._extensions, self._receive, self._send)
 
     async def _accept(self, socket: Any, seconds: float) -> None:
         response: aiohttp.ClientResponse = socket._response
