@@ -350,13 +350,10 @@ class VisitorConnection(asyncio.Protocol):
             return
         if self._upload_held:
             self._upload_held = False
-        if self._upload is None:
-            if self.closing or self.door.draining:
-                self._close()
-            else:
-                self._next()
-        elif self.closing:
+        if self.closing or self.door.draining:
             self._linger()
+        elif self._upload is None:
+            self._next()
         else:
             self._state = DRAIN
             self._received = 0
@@ -386,7 +383,7 @@ class VisitorConnection(asyncio.Protocol):
         self.transport.abort()
 
     def _linger(self) -> None:
-        """Close after an answer that did not wait for all of the request: a reset would take the answer with it."""
+        """Close after the last answer, politely: bytes that meet a closed socket cause a reset, which may overtake it."""
         self._job = None
         self._state = LINGER
         self._received = 0
@@ -394,13 +391,16 @@ class VisitorConnection(asyncio.Protocol):
         self._upload_held = False
         self._ahead = b""
         self._flow()
-        if not self.tls:
-            self.transport.write_eof()
+        if self.tls:
+            self._close()
+            return
+        self.transport.write_eof()
         self.door.wheel.watch(self, DRAIN_SECONDS)
 
     def _close(self) -> None:
         """Flush, then close; a visitor who does not take the rest in time is cut off."""
         self._state = CLOSED
+        self._mark = self.transport.get_write_buffer_size()
         self.transport.close()
         self.door.wheel.watch(self, self.door.visitors.stall)
 
@@ -435,7 +435,12 @@ class VisitorConnection(asyncio.Protocol):
         elif state == BUSY:
             self._overdue()
         elif state == CLOSED:
-            self.transport.abort()
+            size = self.transport.get_write_buffer_size()
+            if 0 < size < self._mark:
+                self._mark = size
+                self.door.wheel.watch(self, self.door.visitors.stall)
+            else:
+                self.transport.abort()
         else:
             self._close()
 

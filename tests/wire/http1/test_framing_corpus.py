@@ -1,0 +1,112 @@
+"""Every file of ``tests/corpora/framing`` through the gate to a recorder that reads strictly.
+
+A file is a title, what is expected, and the bytes: line ends of the file count for nothing, escapes stand for bytes. A good
+request goes through before and after each, for a dead server passes most negative tests.
+"""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+CORPUS = Path(__file__).parents[2] / "corpora" / "framing"
+CASES = sorted(path.stem for path in CORPUS.glob("*.txt"))
+DEADLINE = 10.0
+
+
+def read_case(name):
+    head, _, raw = (CORPUS / f"{name}.txt").read_text().partition("----\n")
+    _, *lines = head.strip().split("\n")
+    said = dict(line.split(": ", 1) for line in lines)
+    data = raw.replace("\n", "").encode("ascii").decode("unicode_escape").encode("latin-1")
+    return [int(status) for status in said["expect"].split()], [x for x in said.get("origin", "").split(", ") if x], data
+
+
+def pieces(data, seed):
+    """``data`` whole (seed 0), byte by byte (1), or cut at random."""
+    if seed == 0:
+        return [data]
+    if seed == 1 and len(data) < 2000:
+        return [data[i : i + 1] for i in range(len(data))]
+    rng = random.Random(seed)
+    cuts = sorted({0, len(data), *(rng.randrange(len(data)) for _ in range(6))})
+    return [data[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+async def replay(gate, data, seed):
+    """Statuses of the answers until the gate closes, or falls silent after the last."""
+    visitor = await gate.visitor()
+    for piece in pieces(data, seed):
+        try:
+            await visitor.send(piece)
+        except ConnectionError:
+            break
+        if seed:
+            await asyncio.sleep(0)
+    statuses = []
+    method = data.lstrip(b"\r\n").split(b" ")[0]
+    while True:
+        try:
+            async with asyncio.timeout(0.15 if statuses else DEADLINE):
+                status, fields, _ = await visitor.answer(head_only=method == b"HEAD" and not statuses)
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            break
+        if status != 100:
+            statuses.append(status)
+        if fields.get("connection") == ["close"]:
+            break
+    visitor.close()
+    return statuses
+
+
+@pytest.fixture
+async def gate(start):
+    async def recorder(side):
+        while head := await side.head():
+            assert head.count(b"\r\n") == head.count(b"\n") == head.count(b"\r")
+            lower = head.lower()
+            assert lower.count(b"\r\nhost:") == 1
+            assert lower.count(b"\r\ncontent-length:") + lower.count(b"\r\ntransfer-encoding:") <= 1
+            for name in (b"trailer", b"te", b"upgrade", b"connection", b"expect", b"keep-alive", b"http2-settings"):
+                assert b"\r\n" + name + b":" not in lower
+            body = await read_strictly(side, lower)
+            method, target, _ = head.split(b" ", 2)
+            side.seen.append(f"{method.decode()} {target.decode()} {len(body)}")
+            await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + (b"" if method == b"HEAD" else b"ok"))
+
+    async def script(side):
+        side.seen = seen
+        await recorder(side)
+
+    seen = []
+    gate = await start(script)
+    gate.seen = seen
+    return gate
+
+
+async def read_strictly(side, lower):
+    if b"\r\ntransfer-encoding: chunked\r\n" in lower:
+        body = b""
+        while True:
+            size = int((await side.reader.readuntil(b"\r\n"))[:-2], 16)
+            body += await side.exactly(size)
+            assert await side.exactly(2) == b"\r\n"
+            if not size:
+                return body
+    for line in lower.split(b"\r\n"):
+        if line.startswith(b"content-length: "):
+            return await side.exactly(int(line[16:]))
+    return b""
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_framing(gate, name):
+    expected, origin, data = read_case(name)
+    for seed in (0, 1, 2, 3):
+        assert await replay(gate, b"GET /control HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n", 0) == [200]
+        gate.seen.clear()
+        assert await replay(gate, data, seed) == expected, f"{name}, cut {seed}"
+        assert [request for request in gate.seen if request != "GET /control 0"] == origin
+    assert await replay(gate, b"GET /control HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n", 0) == [200]
+    assert gate.engine.shop.overload.current == 0
