@@ -209,7 +209,8 @@ def export_emails(
             sys.stdout.write(table.decode())
         else:
             private.write(out, table)
-            typer.echo(f"{max(0, table.count(bytes([10])) - 1)} addresses in {out}", err=True)
+            count = max(0, table.count(b"\n") - 1)
+            typer.echo(f"{count} {'address' if count == 1 else 'addresses'} in {out}", err=True)
     except CommandFailed as error:
         fail(error)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import uvicorn
 
 from gate import heartbeat
@@ -100,16 +102,14 @@ class Listener:
             self.stop()
         self.sock.close()
 
-    def beat(self, worker: int = 0, **more: Any) -> None:
-        now = time.time()
+    def beat(self, worker: int = 0, age: float = 0.0, **more: Any) -> None:
+        now = time.time() - age
         values: dict[str, Any] = {
             "taken": now,
             "store_up": True,
             "orders": 10**6,
             "in_flight": 3,
-            "rooms": {
-                "checkout": RoomBeat(waiting=1284, inside=412, serving=4210, last=5494, tokens=3.4, admitted_per_second=1.9)
-            },
+            "rooms": {"checkout": RoomBeat(1, 4210, 5494, 1284, 412, 3.4, 1.9)},
             **more,
         }
         heartbeat.write(self.state / "run", Beat(worker, 100 + worker, now, now - 60, **values))
@@ -131,7 +131,9 @@ def store(tmp_path: Path) -> Iterator[StoreServer]:
 
 @pytest.fixture
 def gate(tmp_path: Path, store: StoreServer) -> Iterator[Listener]:
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(io.StringIO()))  # not into the commands' output
     listener = Listener(tmp_path, store).start()
     listener.beat()
     yield listener
     listener.close()
+    structlog.reset_defaults()

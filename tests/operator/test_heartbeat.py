@@ -14,6 +14,7 @@ from gate.heartbeat import Beat, Condition, RoomBeat
 from gate.status import Status, gather
 
 NOW = 1_800_000_000.0
+ROOM = RoomBeat(waiting=7)
 BEAT = Beat(
     0,
     100,

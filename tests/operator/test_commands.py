@@ -1,0 +1,238 @@
+"""The commands against a real operator listener."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gate import keys
+from gate.commands import operate
+from gate.core.orders import RoomOrders
+from gate.core.words import RoomMode, Shedding, Switch
+from gate.operators import Operators, Role
+from tests.operator.conftest import Listener
+from tests.processes import free_port
+
+app = typer.Typer()
+operate.register(app)
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+def run(gate: Listener | Path, *words: str, **environment: str) -> Result:
+    config = gate if isinstance(gate, Path) else gate.config
+    env = {"COLUMNS": "120", "GATE_TOKEN": None, "GATE_CONFIG": None, "NO_COLOR": "1", "TERM": "dumb", **environment}
+    done = CliRunner(env=env).invoke(app, [*words, "--config", str(config)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Result(done.exit_code, done.stdout, done.stderr)
+
+
+def ordered(gate: Listener, room: str = "checkout") -> RoomOrders:
+    assert gate.backend is not None
+    return gate.backend.orders.room(room)
+
+
+def test_status(gate: Listener) -> None:
+    shown = run(gate, "status")
+    assert shown.code == 0
+    assert re.search(r"checkout +auto +1284 +412/500 +4210/5494 +3.4/20 +114 +120/minute", shown.out)
+    assert "normal" in shown.out
+    found = json.loads(run(gate, "status", "--json").out)
+    assert found["rooms"][0]["waiting"] == 1284
+    gate.beat(store_up=False)
+    assert "! The store does not answer" in run(gate, "status").out
+
+
+def test_top(gate: Listener) -> None:
+    shown = run(gate, "top", "--count", "2", "--every", "0.2")
+    assert shown.code == 0
+    assert "checkout" in shown.out
+
+
+def test_a_room(gate: Listener) -> None:
+    shown = run(gate, "room", "checkout")
+    assert re.search(r"Mode +auto", shown.out)
+    assert ordered(gate) == RoomOrders()
+    words = ("hold", "--rate", "60/minute", "--burst", "5", "--active", "0", "--message", "Häuser [b]")
+    shown = run(gate, "room", "checkout", *words)
+    assert re.search(r"Mode +hold  \(set by hand\)", shown.out)
+    assert re.search(r"Most inside +no cap  \(set by hand\)", shown.out)
+    assert "Häuser [b]" in shown.out
+    assert ordered(gate) == RoomOrders(RoomMode.HOLD, "60/minute", 5, 0, "Häuser [b]")
+    run(gate, "room", "checkout", "--rate", "config")
+    assert ordered(gate) == RoomOrders(RoomMode.HOLD, None, 5, 0, "Häuser [b]")
+    run(gate, "room", "checkout", "--message", "")
+    assert ordered(gate).message == ""
+    assert json.loads(run(gate, "room", "checkout", "auto", "--json").out)["mode"] == "auto"
+
+
+def test_the_switches(gate: Listener) -> None:
+    assert gate.backend is not None
+    assert run(gate, "fallback", "on").out == "fallback on: the page is shown\n"
+    assert gate.backend.orders.fallback is Switch.ON
+    assert run(gate, "shed", "2").out == "shedding 2: level 2\n"
+    assert gate.backend.orders.shedding is Shedding.NORMAL
+    assert json.loads(run(gate, "fallback", "auto", "--json").out) == {"mode": "auto", "on": False}
+    assert json.loads(run(gate, "shed", "off", "--json").out) == {"mode": "off", "level": 0}
+    assert run(gate, "shed", "3").code == 2
+    shown = run(gate, "audit")
+    assert "local" in shown.out
+    assert "shedding: auto → 2" in shown.out
+    entries = json.loads(run(gate, "audit", "--json", "--limit", "2").out)
+    assert [entry["what"] for entry in entries] == ["shedding: 2 → off", "fallback: on → auto"]
+
+
+def test_mistakes(gate: Listener) -> None:
+    for words, part in (
+        (("room", "nope"), "There is no room 'nope'; the config has: checkout, drop"),
+        (("room", "nope", "hold"), "There is no room 'nope'; the config has: checkout, drop"),
+        (("room", "a/../b?c#d", "hold"), ""),
+        (("room", "checkout", "--rate", "often"), "rate: 'often' is not a rate"),
+        (("room", "checkout", "--message", "x" * 501), "message: "),
+    ):
+        done = run(gate, *words)
+        assert (done.code, done.out) == (1, ""), words
+        assert part in done.err
+    assert ordered(gate) == RoomOrders()
+
+
+def test_a_token_from_elsewhere(gate: Listener) -> None:
+    (gate.state / "local.token").unlink()
+    done = run(gate, "status")
+    assert done.code == 1
+    assert "GATE_TOKEN" in done.err
+    assert run(gate, "status", GATE_TOKEN=gate.viewer).code == 0
+    done = run(gate, "fallback", "on", GATE_TOKEN=gate.viewer)
+    assert done.code == 1
+    assert "viewer" in done.err
+    done = run(gate, "status", GATE_TOKEN="wrong")
+    assert done.code == 1
+    assert "does not know this credential" in done.err
+    assert "wrong" not in done.err
+
+
+def test_a_proxy_in_the_environment_never_sees_the_token(gate: Listener) -> None:
+    proxy = f"http://127.0.0.1:{free_port()}"
+    assert run(gate, "status", http_proxy=proxy, HTTP_PROXY=proxy, all_proxy=proxy).code == 0
+
+
+def test_no_gate_there(tmp_path: Path) -> None:
+    config = tmp_path / "gate.yaml"
+    port = free_port()
+    config.write_text(
+        f'operator: {{listen: "0.0.0.0:{port}"}}\nstate: {tmp_path / "s"}\norigin: {{servers: ["http://127.0.0.1:9"]}}\n'
+    )
+    done = run(config, "status")
+    assert done.code == 1
+    assert "No gate has run here" in done.err
+    assert f"gate serve --config {config}" in done.err
+    Operators(tmp_path / "s").start()
+    for words in (("status",), ("top",), ("fallback", "on"), ("export-emails",), ("room", "x", "hold")):
+        done = run(config, *words)
+        assert (done.code, done.out) == (1, "")
+        assert f"No gate answers at http://127.0.0.1:{port} (Connection refused)" in done.err
+        assert str(config) in done.err
+    (tmp_path / "s" / "local.token").chmod(0o644)
+    assert "chmod 600" in run(config, "status").err
+
+
+def test_a_broken_config(tmp_path: Path) -> None:
+    config = tmp_path / "gate.yaml"
+    config.write_text("rooms: [")
+    done = run(config, "status")
+    assert done.code == 1
+    assert str(config) in done.err
+    assert "Traceback" not in done.err
+    assert run(tmp_path / "missing.yaml", "status").code == 1
+
+
+def test_something_else_listens_there(tmp_path: Path) -> None:
+    import http.server
+    import threading
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        config = tmp_path / "gate.yaml"
+        config.write_text(f'operator: {{listen: "127.0.0.1:{server.server_port}"}}\nstate: {tmp_path / "s"}\n')
+        Operators(tmp_path / "s").start()
+        done = run(config, "status")
+        assert done.code == 1
+        assert "does something else listen there?" in done.err
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_emails(gate: Listener, tmp_path: Path) -> None:
+    from gate.web.emails import Emails
+
+    emails = Emails(gate.state / "emails.db")
+    emails.add("ann@example.com")
+    emails.close()
+    assert "ann@example.com" in run(gate, "export-emails").out
+    out = tmp_path / "emails.csv"
+    done = run(gate, "export-emails", "--out", str(out))
+    assert done.err == f"1 address in {out}\n"
+    assert "ann@example.com" in out.read_text()
+    assert out.stat().st_mode & 0o777 == 0o600
+    done = run(gate, "export-emails", "--out", str(tmp_path / "no" / "where.csv"))
+    assert done.code == 1
+    assert "No such file" in done.err
+
+
+def test_keys(gate: Listener) -> None:
+    assert "makes one when it first starts" in run(gate, "keys", "list").err
+    assert "makes one when it first starts" in run(gate, "keys", "rotate").err
+    ring = keys.ensure_keyring(gate.state)
+    done = run(gate, "keys", "rotate")
+    assert re.fullmatch(r"key [0-9a-f]{8} signs from .* UTC, when every worker knows it\n", done.out)
+    rows = json.loads(run(gate, "keys", "list", "--json").out)
+    assert [row["signs"] for row in rows] == [False, True]
+    assert "not yet" in run(gate, "keys", "list").out
+    secret = ring.newest.secret
+    for words in (("list",), ("list", "--json"), ("show", "--purpose", "origin")):
+        out = run(gate, "keys", *words).out
+        assert secret.hex() not in out
+    assert ring.newest.derive("origin").hex() in run(gate, "keys", "show", "--purpose", "origin").out
+    assert (
+        json.loads(run(gate, "keys", "show", "--purpose", "pass", "--json").out)[1]["key"] == ring.newest.derive("pass").hex()
+    )
+    assert run(gate, "keys", "show", "--purpose", "ticket").code == 1
+    assert "signs from now" in run(gate, "keys", "rotate", "--compromised").out
+    assert len(json.loads(run(gate, "keys", "list", "--json").out)) == 1
+
+
+def test_operators(gate: Listener) -> None:
+    done = run(gate, "operators", "add", "ann", "--role", "operator")
+    token = done.out.strip()
+    assert "not shown again" in done.err
+    assert gate.api("GET", "/api/v1/status", token=token).status == 200
+    rows = json.loads(run(gate, "operators", "list", "--json").out)
+    assert [(row["name"], row["role"]) for row in rows][-1] == ("ann", "operator")
+    shown = run(gate, "operators", "list")
+    assert re.search(r"vera +viewer", shown.out)
+    assert token not in shown.out
+    assert "exists" in run(gate, "operators", "add", "ann").err
+    assert run(gate, "operators", "remove", "ann").code == 0
+    assert gate.api("GET", "/api/v1/status", token=token).status == 401
+    assert run(gate, "operators", "remove", "ann").code == 1
+    assert Operators(gate.state).list()[0].role is Role.OPERATOR
+
+
+@pytest.mark.parametrize("words", [("status",), ("audit",), ("room", "checkout"), ("keys", "list"), ("operators", "list")])
+def test_every_reading_command_speaks_json(gate: Listener, words: Any) -> None:
+    keys.ensure_keyring(gate.state)
+    json.loads(run(gate, *words, "--json").out)
+    assert "GATE_TOKEN" not in os.environ
