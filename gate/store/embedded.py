@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -75,7 +76,8 @@ class Embedded:
             return self.url
         server = self._server or find_server()
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.socket.parent != self.directory.absolute():
+            _make_private(self.socket.parent)
         self._take_lock()
         self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen(  # noqa: S603 - our own binary, our own arguments
@@ -181,6 +183,14 @@ def _socket_for(directory: Path) -> Path:
     if not base or len(base) > 60 or not os.access(base, os.W_OK):
         base, name = tempfile.gettempdir() if len(tempfile.gettempdir()) <= 60 else "/tmp", f"{name}-{os.getuid()}"  # noqa: S108
     return Path(base) / name / "store.sock"
+
+
+def _make_private(directory: Path) -> None:
+    """A place under /tmp can be made by others first: whoever owns it could put their own server in our socket's stead."""
+    directory.mkdir(exist_ok=True, mode=0o700)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise EmbeddedError(f"{directory} is not ours alone; remove it, or give the gate a shorter `state` directory")
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:

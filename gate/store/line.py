@@ -9,7 +9,7 @@ from typing import Any
 
 from gate.core.credentials import Ticket
 from gate.core.decision import Entry
-from gate.core.line import AWAY, SEAT_SLACK, TICKET_LIFE, RoomState, Terms, away_number
+from gate.core.line import AWAY, SEAT_SLACK, TICKET_LIFE, Remembered, RoomState, Terms, away_number
 from gate.core.snapshot import RoomView
 from gate.core.words import Reason, RoomMode
 from gate.store.link import Link, StoreUnavailable
@@ -18,6 +18,7 @@ from gate.store.memory import Memory
 USED_UP = 0.05  # seconds; a block of numbers gone in less is followed by one of twice the size
 DROPPED = 0.1  # seconds after which the rest of a block is thrown away: a number is given when it is fresh or not at all
 LARGEST = 1024
+AT_ONCE = 64  # newcomers who try to enter at the same moment; in a storm the others get numbers, which cost nothing
 AWAY_RETRY = 10.0  # seconds a visitor is asked to wait while the store is away
 LINE_RETRY = 2.0
 RATE_WINDOW = 60.0  # seconds over which admissions are measured
@@ -27,6 +28,34 @@ RATE_LEAST = 5.0
 def keys_of(room: str) -> list[str]:
     """KEYS of every room script. The hash tag keeps a room on one node of a cluster."""
     return [f"gate:{{{room}}}:{part}" for part in ("line", "ready", "due", "seats", "revoked", "spent")]
+
+
+def arguments(terms: Terms, known: Remembered) -> list[str | int | float | bytes]:
+    """ARGV 1 to 12 of every room script."""
+    active = -1 if terms.active is None else terms.active
+    return [
+        *(terms.step, terms.cost, terms.burst, active, round(terms.session * 1e6), terms.mode.value),
+        *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least),
+    ]
+
+
+def read_state(told: list[bytes]) -> tuple[RoomState, list[bytes]]:
+    """What every room script returns first, and the rest."""
+    raw, epoch, last, serving, birth, ready, coming, inside, tokens, admitted, present, *rest = told
+    state = RoomState(
+        epoch=int(epoch),
+        serving=int(serving),
+        last=int(last),
+        waiting=int(last) - int(serving) + int(ready) + int(coming),
+        inside=int(inside),
+        tokens=float(tokens),
+        now=int(raw) / 1e6,
+        ready=int(ready),
+        present=float(present),
+        admitted=int(admitted),
+        birth=birth.decode(),
+    )
+    return state, rest
 
 
 class Line:
@@ -43,6 +72,7 @@ class Line:
         self._clock = clock
         self._keys = keys_of(name)
         self._terms: Terms | None = None
+        self._entering = 0
         self._block = _Block()
         self._joining: deque[asyncio.Future[tuple[int, int]]] = deque()
         self._leasing: asyncio.Task[None] | None = None
@@ -60,7 +90,7 @@ class Line:
         self._terms = terms
         id_ = self._new_id()
         try:
-            if terms.mode is RoomMode.AUTO and not self._stands(view):
+            if terms.mode is RoomMode.AUTO and self._entering < AT_ONCE and not self._stands(view):
                 return await self._enter(id_, terms)
             number, epoch = await self._next_number(terms)
         except StoreUnavailable:
@@ -73,7 +103,7 @@ class Line:
                 return Entry("waiting", ticket, retry_after=20.0, reason=Reason.ROOM_CLOSED)
         return Entry("waiting", ticket, retry_after=LINE_RETRY, reason=Reason.LINE)
 
-    async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = 0.5) -> Entry:
+    async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = 1.0) -> Entry:
         """A called ticket wants its pass; the same ticket gets the same answer, and pays once.
 
         A token due within ``patience`` seconds is waited for here: with a small burst, the time in which a token lies
@@ -145,7 +175,11 @@ class Line:
         return state.last > state.serving
 
     async def _enter(self, id_: str, terms: Terms) -> Entry:
-        status, number, epoch, expires, _due, ask, reason = await self._run("enter", terms, id_)
+        self._entering += 1
+        try:
+            status, number, epoch, expires, _due, ask, reason = await self._run("enter", terms, id_)
+        finally:
+            self._entering -= 1
         return self._entry(status, self._ticket(id_, int(epoch), int(number)), expires, ask, reason)
 
     async def _next_number(self, terms: Terms) -> tuple[int, int]:
@@ -196,38 +230,16 @@ class Line:
 
     async def _run(self, name: str, terms: Terms, *args: str | int) -> list[bytes]:
         known = self.memory.of(self.name)
-        active = -1 if terms.active is None else terms.active
-        told: Any = await self.link.run(
-            name,
-            self._keys,
-            [
-                *(terms.step, terms.cost, terms.burst, active, round(terms.session * 1e6), terms.mode.value),
-                *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least),
-                *args,
-            ],
-        )
-        raw, epoch, last, serving, birth, ready, coming, inside, tokens, admitted, present, *rest = told
-        state = RoomState(
-            epoch=int(epoch),
-            serving=int(serving),
-            last=int(last),
-            waiting=int(last) - int(serving) + int(ready) + int(coming),
-            inside=int(inside),
-            tokens=float(tokens),
-            admitted_per_second=self.state.admitted_per_second,
-            revoked=self.state.revoked,
-            now=int(raw) / 1e6,
-            ready=int(ready),
-            present=float(present),
-            admitted=int(admitted),
-            birth=birth.decode(),
-        )
-        if (state.epoch, state.last, state.admitted) >= (self.state.epoch, self.state.last, self.state.admitted) or (
-            state.birth != self.state.birth
-        ):
-            self.state = state  # else: an older answer, overtaken on the way
+        told: Any = await self.link.run(name, self._keys, [*arguments(terms, known), *args])
+        state, rest = read_state(told)
+        mine = self.state
+        if state.birth != mine.birth or (state.epoch, state.last, state.admitted) >= (mine.epoch, mine.last, mine.admitted):
+            # else: an older answer, overtaken on the way
+            if state.epoch != mine.epoch:
+                self._block = _Block()  # numbers of an epoch that is over
+            self.state = replace(state, admitted_per_second=mine.admitted_per_second, revoked=mine.revoked)
         self.memory.saw(self.name, state)
-        return list(rest)
+        return rest
 
     def _publish_revoked(self) -> None:
         self.state = replace(self.state, revoked=frozenset(self._revoked))

@@ -14,18 +14,31 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, TypeVar
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from gate.store.client import Client, open_client
 
 T = TypeVar("T")
 PROBE_EVERY = 0.5  # seconds between two tries to reach a store that is away, plus or minus a fifth
 PROBE_KEY = "gate:{probe}"
-# Answers of a store that is there and still cannot serve us: a replica, full, loading, not saving, stuck, locked.
-_AWAY = (
-    *("READONLY", "OOM", "LOADING", "BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"),
-    *("NOAUTH", "WRONGPASS", "NOPERM", "MAXCLIENTS"),
+# Answers of a store that is there and cannot serve us: a replica, full, loading, not saving, stuck, locked. redis-py has
+# a class for some (and cuts their first word off), the others are known by their first word.
+_AWAY: tuple[type[RedisError], ...] = (
+    *(BusyLoadingError, ClusterDownError, MasterDownError, NoPermissionError, OutOfMemoryError),
+    *(ReadOnlyError, TryAgainError),
 )
+_AWAY_WORDS = ("BUSY ", "MISCONF ", "NOREPLICAS ", "NOAUTH ", "WRONGPASS ", "LOADING ", "MASTERDOWN ", "CLUSTERDOWN ")
 
 
 class StoreUnavailable(Exception):
@@ -132,7 +145,7 @@ class Link:
         try:
             return task.result()
         except ResponseError as error:
-            if str(error).startswith(_AWAY) or any(f" {word} " in str(error) for word in _AWAY):
+            if isinstance(error, _AWAY) or str(error).startswith(_AWAY_WORDS):
                 raise self._failed(str(error)) from error
             raise StoreUnavailable(str(error)) from error
         except (RedisError, OSError) as error:  # redis-py's time-outs and Python's are among them

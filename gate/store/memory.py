@@ -47,29 +47,32 @@ class Memory:
 
     def load(self) -> None:
         """Takes over what the file knows better. A missing or broken file is no memory, not an error."""
-        if self.path is None:
-            return
-        try:
-            found = json.loads(self.path.read_text())
-            rooms = {str(name): Remembered(**room) for name, room in found.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return
-        for name, room in rooms.items():
+        for name, room in self._stored().items():
             self.rooms[name] = _highest(self.of(name), room)
 
     def save(self) -> bool:
-        """Writes the file if there is news; the rename makes it whole or not at all. Raises :class:`OSError`."""
-        if self.path is None or self.rooms == self._saved:
-            return False
+        """Writes the file if there is news; the rename makes it whole or not at all. Raises :class:`OSError`.
+
+        May run in another thread: it looks at ``rooms`` once and changes nothing in it.
+        """
         mine = dict(self.rooms)
-        self.load()
-        text = json.dumps({name: asdict(room) for name, room in self.rooms.items()}, indent=1)
-        self.rooms, news = mine, dict(mine)
+        if self.path is None or mine == self._saved:
+            return False
+        stored = self._stored()
+        best = {name: _highest(mine.get(name, Remembered()), stored.get(name, Remembered())) for name in mine | stored}
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        temporary.write_text(text)
+        temporary.write_text(json.dumps({name: asdict(room) for name, room in best.items()}, indent=1))
         temporary.replace(self.path)
-        self._saved = news
+        self._saved = mine
         return True
+
+    def _stored(self) -> dict[str, Remembered]:
+        if self.path is None:
+            return {}
+        try:
+            return {str(name): Remembered(**room) for name, room in json.loads(self.path.read_text()).items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
 
 
 def _highest(one: Remembered, other: Remembered) -> Remembered:

@@ -53,7 +53,7 @@ class OrdersStore:
 
     async def audit(self, limit: int = 100) -> list[dict[str, Any]]:
         """Newest first. Raises :class:`StoreUnavailable`."""
-        found = await self._link.command("LRANGE", KEYS[1], 0, max(0, limit - 1))
+        found = await self._link.command("LRANGE", KEYS[1], 0, limit - 1) if limit > 0 else []
         return [json.loads(entry) for entry in found]
 
     async def _offer(self, orders: Orders, entry: dict[str, Any] | None, how: str) -> tuple[bool, Orders | None]:

@@ -150,6 +150,8 @@ local function open()
     end
     if line.epoch < MEMORY.least then turn(MEMORY.least) end
   end
+  -- The first write must be one that a full store refuses: after a write, and removing is one, it would let all pass.
+  redis.call('HSET', LINE, 'stamp', whole(t))
   measure()
   refill()
   line.stamp = t

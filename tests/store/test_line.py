@@ -1,0 +1,272 @@
+"""One room's line on a real store: Valkey and Redis alike."""
+
+import asyncio
+import time
+
+import pytest
+
+from gate.core.credentials import Ticket
+from gate.core.line import AWAY, TICKET_LIFE, Terms
+from gate.core.words import Reason, RoomMode
+from gate.store.embedded import Embedded
+from gate.store.line import DROPPED, Line, keys_of
+from gate.store.link import Link, StoreUnavailable
+from gate.store.memory import Memory
+from tests.store.conftest import make_line
+
+TERMS = Terms(60, 60, burst=3)
+
+
+async def let_pass(line: Line, seconds: float) -> None:
+    """Room time is the store's clock plus `skew`."""
+    await line.link.command("HINCRBY", keys_of(line.name)[0], "skew", round(seconds * 1e6))
+
+
+async def stand(line: Line, terms: Terms, count: int) -> list[Ticket]:
+    """``count`` tickets, the bucket empty."""
+    await line.tick(terms)
+    await line.link.command("HSET", keys_of(line.name)[0], "level", 0)
+    held = Terms(terms.amount, terms.period, terms.burst, terms.active, terms.session, RoomMode.HOLD)
+    return [(await line.join(held)).ticket for _ in range(count)]
+
+
+async def test_newcomers_enter_at_once_while_nobody_waits(line: Line) -> None:
+    entries = [await line.join(TERMS) for _ in range(5)]
+    assert [entry.status for entry in entries] == ["entered"] * 3 + ["waiting"] * 2
+    assert entries[0].expires == pytest.approx(time.time() + 600, abs=5)
+    assert [entry.ticket.number for entry in entries] == [1, 2, 3, 4, 5]
+    assert len({entry.ticket.id for entry in entries}) == 5
+    state = await line.tick(TERMS)
+    assert (state.inside, state.last, state.epoch, state.admitted) == (3, 5, 1, 3)
+    assert state.now == pytest.approx(time.time(), abs=5)
+
+
+async def test_one_ticket_claimed_fifty_times_at_once_is_one_pass_and_one_token(link: Link, room: str) -> None:
+    lines = [make_line(link, room) for _ in range(5)]
+    ticket = (await stand(lines[0], TERMS, 1))[0]
+    await let_pass(lines[0], 60)
+    entries = await asyncio.gather(*(lines[k % 5].claim(ticket, TERMS) for k in range(50)))
+    assert {(entry.status, entry.expires, entry.ticket) for entry in entries} == {("entered", entries[0].expires, ticket)}
+    state = await lines[0].tick(TERMS)
+    assert (state.inside, state.admitted) == (1, 1)
+    assert 2 <= state.tokens < 2.5
+
+
+async def test_a_due_token_is_waited_for_in_the_gate(line: Line) -> None:
+    terms = Terms(4, 1, burst=1)
+    ticket = (await stand(line, terms, 1))[0]
+    assert (await line.claim(ticket, terms, patience=0)).status == "waiting"
+    assert (await line.claim(ticket, terms, patience=2)).status == "entered"
+
+
+async def test_the_line_is_served_in_order(line: Line) -> None:
+    tickets = await stand(line, TERMS, 3)
+    await line.tick(TERMS)
+    for ticket in reversed(tickets):
+        assert (await line.claim(ticket, TERMS, patience=0)).status == "waiting"
+    await let_pass(line, 1)
+    assert (await line.claim(tickets[2], TERMS, patience=0)).status == "waiting"
+    assert (await line.claim(tickets[0], TERMS, patience=0)).status == "entered"
+
+
+async def test_seats_are_renewed_released_and_then_gone(line: Line) -> None:
+    entry = await line.join(TERMS)
+    await let_pass(line, 100)
+    expires = await line.renew(entry.ticket.id, TERMS)
+    assert expires == pytest.approx(time.time() + 600, abs=5)
+    assert await line.release(entry.ticket.id)
+    assert entry.ticket.id in line.state.revoked
+    assert not await line.release(entry.ticket.id)
+    assert await line.renew(entry.ticket.id, TERMS) is None
+    assert (await line.claim(entry.ticket, TERMS)).status == "spent"
+    assert (await line.tick(TERMS)).inside == 0
+
+
+async def test_other_gates_hear_of_a_revocation_until_the_pass_would_be_over(link: Link, room: str) -> None:
+    here, there = make_line(link, room), make_line(link, room)
+    first, second = [(await here.join(TERMS)).ticket.id for _ in range(2)]
+    await here.release(first)
+    assert (await there.tick(TERMS)).revoked == {first}
+    await here.release(second)
+    assert (await there.tick(TERMS)).revoked == {first, second}
+    assert (await make_line(link, room).tick(TERMS)).revoked == {first, second}
+
+
+async def test_release_before_anything_is_known_says_so(line: Line) -> None:
+    with pytest.raises(StoreUnavailable, match="terms"):
+        await line.release("x")
+
+
+async def test_held_and_closed_rooms_number_but_do_not_admit(line: Line) -> None:
+    hold = await line.join(Terms(60, 60, 3, mode=RoomMode.HOLD))
+    closed = await line.join(Terms(60, 60, 3, mode=RoomMode.CLOSED))
+    assert (hold.reason, closed.reason) == (Reason.HOLD, Reason.ROOM_CLOSED)
+    assert (await line.claim(hold.ticket, Terms(60, 60, 3, mode=RoomMode.HOLD))).reason is Reason.HOLD
+    assert (await line.tick(TERMS)).tokens == 3
+
+
+async def test_the_rate_can_be_changed_between_two_calls(line: Line) -> None:
+    await stand(line, TERMS, 1)
+    await line.tick(Terms(1000, 1, burst=500))
+    await let_pass(line, 10)
+    assert (await line.tick(Terms(1000, 1, burst=500))).tokens == 500
+    assert (await line.tick(Terms(1, 3600, burst=2))).tokens == 2
+
+
+async def test_a_storm_of_joins_costs_few_calls_and_gives_every_number_once(link: Link, room: str) -> None:
+    line = make_line(link, room)
+    calls = 0
+    run = link.run
+
+    async def counted(*args: object) -> object:
+        nonlocal calls
+        calls += 1
+        return await run(*args)  # type: ignore[arg-type]
+
+    link.run = counted  # type: ignore[method-assign]
+    await stand(line, TERMS, 50)
+    calls = 0
+    entries = await asyncio.gather(*(line.join(TERMS) for _ in range(5000)))
+    numbers = [entry.ticket.number for entry in entries]
+    assert len(set(numbers)) == 5000
+    assert numbers == sorted(numbers), "first come, first numbered"
+    assert calls < 200
+
+
+async def test_numbers_that_nobody_took_at_once_are_dropped(link: Link, room: str) -> None:
+    now = 1e9
+    line = Line(link, room, new_id=lambda: str(time.monotonic_ns()), clock=lambda: now, memory=Memory())
+    await stand(line, TERMS, 20)
+    held = Terms(60, 60, 3, mode=RoomMode.HOLD)
+    await asyncio.gather(*(line.join(held) for _ in range(40)))
+    before = (await line.join(held)).ticket.number
+    now += DROPPED + 0.01
+    after = (await line.join(held)).ticket.number
+    assert after > before
+    assert after == (await line.tick(held)).last or after <= line.state.last
+
+
+async def test_gates_with_blocks_of_their_own_never_share_a_number(link: Link, room: str) -> None:
+    lines = [make_line(link, room) for _ in range(4)]
+    await stand(lines[0], TERMS, 1)
+    entries = await asyncio.gather(*(lines[k % 4].join(TERMS) for k in range(800)))
+    assert len({entry.ticket.number for entry in entries}) == 800
+
+
+async def test_a_ticket_of_last_week_is_spent(link: Link, room: str) -> None:
+    line = make_line(link, room)
+    old = Ticket(room, 1, 1, int((time.time() - TICKET_LIFE - 1) * 1000), "old")
+    assert (await line.claim(old, TERMS)).status == "spent"
+
+
+async def test_admissions_are_measured_while_a_line_stands(line: Line) -> None:
+    terms = Terms(10, 1, burst=5)
+    tickets = await stand(line, terms, 60)
+    assert (await line.tick(terms)).admitted_per_second == 0
+    for _ in range(8):
+        await let_pass(line, 1)
+        for ticket in tickets[:5]:
+            await line.claim(ticket, terms, patience=0)
+        del tickets[:5]
+        await line.tick(terms)
+    assert line.state.admitted == 40
+    assert line.state.admitted_per_second == 0, "by the store's clock, no five seconds have passed"
+
+
+class TestLoss:
+    async def test_an_emptied_store_comes_back_with_an_empty_bucket_and_the_line_in_order(self, link: Link, room: str) -> None:
+        memory = Memory()
+        line = make_line(link, room, memory)
+        inside = await line.join(TERMS)
+        tickets = await stand(line, TERMS, 4)
+        await line.tick(TERMS)
+        before = line.state
+        await link.command("DEL", *keys_of(room))
+        state = await line.tick(Terms(60, 60, 3, mode=RoomMode.HOLD))
+        assert state.epoch == before.epoch + 1
+        assert state.tokens < 0.5
+        assert state.last == before.last
+        assert state.inside == 1
+        newcomer = (await line.join(TERMS)).ticket
+        assert (newcomer.epoch, newcomer.number) == (state.epoch, before.last + 1)
+        await line.tick(TERMS)
+        for ticket in (newcomer, *reversed(tickets)):
+            assert (await line.claim(ticket, TERMS, patience=0)).status == "waiting"
+        order = await link.command("ZRANGE", keys_of(room)[1], 0, -1)
+        assert [id_.decode() for id_ in order] == [ticket.id for ticket in (*tickets, newcomer)]
+        assert await line.renew(inside.ticket.id, TERMS) is not None
+        assert (await line.tick(TERMS)).inside == 1
+
+    async def test_a_worker_that_never_saw_the_room_starts_it_full_and_one_that_did_puts_it_right(
+        self, link: Link, room: str
+    ) -> None:
+        knowing = make_line(link, room)
+        for _ in range(3):
+            await knowing.join(TERMS)
+        await link.command("DEL", *keys_of(room))
+        assert (await make_line(link, room).tick(TERMS)).tokens == 3
+        state = await knowing.tick(TERMS)
+        assert (state.epoch, state.last) == (2, 3)
+        assert state.tokens < 0.5
+
+    async def test_a_signed_ticket_is_memory_enough(self, link: Link, room: str) -> None:
+        line = make_line(link, room)
+        known = Ticket(room, 4, 900, int(time.time() * 1000), "t")
+        await line.claim(known, TERMS)
+        assert (await line.tick(TERMS)).epoch == 5
+        assert (await line.join(TERMS)).ticket.number > 900
+
+    async def test_tickets_are_given_without_the_store_and_come_in_their_turn(self, own_store: Embedded) -> None:
+        link = Link(own_store.url, deadline=0.5)
+        await link.start()
+        line = make_line(link, "checkout")
+        numbered = await stand(line, TERMS, 2)
+        own_store.stop()
+        away = [await line.join(TERMS) for _ in range(2)]
+        assert [(entry.status, entry.reason) for entry in away] == [("waiting", Reason.STORE)] * 2
+        assert all(entry.ticket.number >= AWAY for entry in away)
+        third = line.ticket_without_store()
+        with pytest.raises(StoreUnavailable):
+            await line.claim(numbered[0], TERMS)
+        own_store.start()
+        await until_up(link)
+        state = await line.tick(TERMS)
+        tickets = [*numbered, *(entry.ticket for entry in away), third]
+        assert state.epoch > max(ticket.epoch for ticket in tickets)
+        while line.state.serving < line.state.last:
+            await line.tick(TERMS)
+        for ticket in reversed(tickets):
+            await line.claim(ticket, TERMS, patience=0)
+        order = await link.command("ZRANGE", keys_of("checkout")[1], 0, -1)
+        assert [id_.decode() for id_ in order[:2]] == [ticket.id for ticket in numbered]
+        assert {id_.decode() for id_ in order[2:]} == {ticket.id for ticket in tickets[2:]}
+        await link.close()
+
+
+async def until_up(link: Link, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not link.up:
+        assert time.monotonic() < deadline, f"the link did not recover: {link.trouble}"
+        await asyncio.sleep(0.02)
+
+
+class TestMemory:
+    async def test_it_survives_on_disk_and_the_highest_wins(self, link: Link, room: str, tmp_path) -> None:
+        path = tmp_path / "rooms.json"
+        one, other = Memory(path), Memory(path)
+        await stand(make_line(link, room, other), TERMS, 3)
+        await make_line(link, room, one).tick(TERMS)
+        ahead = make_line(link, room, one)
+        await ahead.tick(TERMS)
+        assert one.save()
+        assert not one.save()
+        await ahead.join(TERMS)
+        assert other.save()
+        assert one.save()
+        assert Memory(path).of(room).last == 4
+
+    async def test_a_broken_file_is_no_memory(self, tmp_path) -> None:
+        path = tmp_path / "rooms.json"
+        for text in ("{", "[]", '{"checkout": {"epoch": 1, "surprise": 2}}', '{"checkout": 3}'):
+            path.write_text(text)
+            assert Memory(path).rooms == {}

@@ -1,0 +1,64 @@
+"""The bucket is the law, over several processes, connections and restarts of the store."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gate.core.line import Terms
+from gate.store.embedded import Embedded
+from tests.store import hammer
+
+pytestmark = pytest.mark.slow
+PROCESSES = 4
+
+
+def hammered(store: Embedded, room: str, terms: Terms, seconds: float) -> list[int]:
+    """Admissions by the store's clock, in microseconds, of several processes at once."""
+    active = "-" if terms.active is None else str(terms.active)
+    numbers = (terms.amount, terms.period, terms.burst, active, seconds)
+    command = [sys.executable, "-m", hammer.__name__, store.url, room, *map(str, numbers)]
+    root = Path(__file__).parents[2]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) for _ in range(PROCESSES)]
+    admitted: list[int] = []
+    for process in running:
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        admitted += json.loads(said)
+    return sorted(admitted)
+
+
+def excess(admitted: list[int], terms: Terms) -> float:
+    """By how many the fullest window is over ``burst + rate * window``. Whole numbers until the end."""
+    least, most = None, -(10**18)
+    for index, at in enumerate(admitted):
+        line = index * terms.cost - terms.step * at
+        least = line if least is None else min(least, line)
+        most = max(most, line - least + terms.cost - terms.burst * terms.cost)
+    return most / terms.cost
+
+
+# A bucket of one token cannot fill while its token waits for a busy machine: less of the rate can be asked for.
+@pytest.mark.parametrize(
+    ("terms", "share"), [(Terms(20, 1, burst=10), 0.9), (Terms(7, 1, burst=1), 0.5)], ids=["burst 10", "burst 1"]
+)
+def test_no_window_holds_more_than_burst_and_rate(store: Embedded, room: str, terms: Terms, share: float) -> None:
+    admitted = hammered(store, room, terms, 4.0)
+    assert excess(admitted, terms) <= 0
+    lasted = (admitted[-1] - admitted[0]) / 1e6
+    assert len(admitted) >= share * terms.per_second * lasted, "the rate was there to be used"
+    assert len(set(admitted)) > 3
+
+
+def test_the_measure_would_see_one_too_many() -> None:
+    terms = Terms(10, 1, burst=2)
+    good = [0, 0, 100_000, 200_000]
+    assert excess(good, terms) == 0
+    assert excess([*good, 299_999], terms) > 0
+
+
+def test_no_more_than_the_cap_are_inside(store: Embedded, room: str) -> None:
+    terms = Terms(1000, 1, burst=1000, active=25)
+    assert len(hammered(store, room, terms, 2.0)) == 25

@@ -1,0 +1,188 @@
+"""The scripts in the store and their Python twin agree on every answer to the same operations."""
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis import Redis
+
+from gate.core.credentials import Ticket
+from gate.core.line import AWAY, Ledger, Remembered, RoomState, Terms, Word
+from gate.core.words import Reason, RoomMode
+from gate.store.embedded import Embedded
+from gate.store.line import arguments, keys_of, read_state
+from gate.store.link import script
+
+SECOND = 1_000_000
+
+
+class Scripts:
+    """The ledger's interface on the real scripts; ``raw`` is the store's clock at the last call."""
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.room = client, f"t{secrets.token_hex(6)}"
+        self.state, self.raw = RoomState(), 0
+
+    def run(self, name: str, terms: Terms, memory: Remembered, *more: str | int) -> list[bytes]:
+        keys = keys_of(self.room)
+        told = self.client.eval(script(name).text, len(keys), *keys, *arguments(terms, memory), *more)
+        self.raw = int(told[0])
+        self.state, rest = read_state(told)
+        return rest
+
+    def let_pass(self, micros: int) -> None:
+        """Room time is the store's clock plus `skew`."""
+        self.client.hincrby(keys_of(self.room)[0], "skew", micros)
+
+    def kept(self) -> dict[str, Any]:
+        """Everything the store keeps of the room, but for the bitmaps."""
+        line, ready, due, seats, revoked, _ = keys_of(self.room)
+        found = {name.decode(): float(value) for name, value in self.client.hgetall(line).items()}
+        for name, key in (("ready", ready), ("due", due), ("seats", seats), ("revoked", revoked)):
+            found[name] = {id_.decode(): score for id_, score in self.client.zrange(key, 0, -1, withscores=True)}
+        return found
+
+    def lose_everything(self) -> None:
+        self.client.delete(*keys_of(self.room), *self.client.keys(f"gate:{{{self.room}}}:spent*"))
+
+
+@pytest.fixture(scope="module")
+def client(store: Embedded) -> Iterator[Any]:
+    client = Redis(unix_socket_path=str(store.socket), protocol=2)
+    yield client
+    client.close()
+
+
+TERMS = st.builds(
+    Terms,
+    amount=st.sampled_from([0, 1, 3, 7, 120, 1000]),
+    period=st.sampled_from([1, 7, 60, 3600]),
+    burst=st.sampled_from([1, 2, 5, 40]),
+    active=st.sampled_from([None, None, 1, 2, 10]),
+    session=st.sampled_from([1.0, 10.0, 600.0]),
+    mode=st.sampled_from([RoomMode.AUTO, RoomMode.AUTO, RoomMode.AUTO, RoomMode.HOLD, RoomMode.CLOSED]),
+)
+PICK = st.integers(0, 30)
+STEPS = st.one_of(
+    st.tuples(st.just("enter"), PICK),
+    st.tuples(st.just("enter"), PICK),
+    st.tuples(st.just("lease"), st.integers(1, 20)),
+    st.tuples(st.just("claim"), PICK),
+    st.tuples(st.just("claim"), PICK),
+    st.tuples(st.just("claim"), PICK),
+    st.tuples(st.just("away"), st.integers(0, 10**9)),
+    st.tuples(st.just("renew"), PICK),
+    st.tuples(st.just("release"), PICK),
+    st.tuples(st.just("tick"), PICK),
+    st.tuples(st.just("wait"), st.sampled_from([1, 250_000, 700_000, SECOND, 3 * SECOND, 11 * SECOND, 700 * SECOND])),
+    st.tuples(st.just("wait"), st.integers(0, 4 * SECOND)),
+    st.tuples(st.just("clock back"), st.sampled_from([1, SECOND, 3600 * SECOND])),
+    st.tuples(st.just("terms"), TERMS),
+    st.tuples(st.just("lose"), st.booleans()),
+    st.tuples(st.just("fall behind"), st.integers(1, 5)),
+)
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(terms=TERMS, steps=st.lists(STEPS, min_size=1, max_size=60))
+def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[tuple[str, Any]]) -> None:
+    scripts, ledger, memory = Scripts(client), Ledger(), Remembered()
+    tickets: list[Ticket] = []
+    issued = 0
+
+    def pick(index: int) -> Ticket:
+        return tickets[index % len(tickets)] if tickets else Ticket(scripts.room, 1, 1, 0, "nobody")
+
+    try:
+        for what, value in steps:
+            match what:
+                case "terms":
+                    terms = value
+                    continue
+                case "wait" | "clock back":
+                    if ledger.born:
+                        change = value if what == "wait" else -value
+                        scripts.let_pass(change)
+                        ledger.skew += change
+                    continue
+                case "lose":
+                    scripts.lose_everything()
+                    ledger = Ledger()
+                    if value:
+                        memory = Remembered()
+                    continue
+                case "fall behind":  # an old copy came back: the caller remembers more than the store
+                    if memory.epoch:
+                        memory = Remembered(memory.epoch, memory.last + value, memory.serving, memory.inside, memory.birth)
+                    continue
+                case "away":
+                    issued += 1
+                    epoch = max(1, memory.epoch)
+                    tickets.append(Ticket(scripts.room, epoch, AWAY + value, 0, f"a{issued}"))
+                    memory = Remembered(memory.epoch, memory.last, memory.serving, memory.inside, memory.birth, epoch + 1)
+                    continue
+                case "lease":
+                    first, epoch = map(int, scripts.run("lease", terms, memory, value))
+                    assert ledger.lease(scripts.raw, terms, memory, value) == (first, epoch)
+                    for number in (first, first + value - 1):
+                        issued += 1
+                        tickets.append(Ticket(scripts.room, epoch, number, 0, f"l{issued}"))
+                case "enter":
+                    issued += 1
+                    again = tickets and value > 28
+                    id_ = pick(value).id if again else f"e{issued}"
+                    status, number, epoch, expires, due, ask, reason = scripts.run("enter", terms, memory, id_)
+                    twin = ledger.enter(scripts.raw, terms, memory, id_)
+                    assert twin == _word(status, int(number), int(epoch), expires, due, ask, reason)
+                    tickets.append(Ticket(scripts.room, twin.epoch, twin.number, 0, id_))
+                case "claim":
+                    ticket = pick(value)
+                    answer = scripts.run("claim", terms, memory, ticket.id, ticket.epoch, ticket.number)
+                    status, expires, due, ask, reason = answer
+                    twin = ledger.claim(scripts.raw, terms, memory, ticket)
+                    assert twin == _word(status, ticket.number, ticket.epoch, expires, due, ask, reason)
+                case "renew":
+                    (expires,) = scripts.run("renew", terms, memory, pick(value).id)
+                    assert ledger.renew(scripts.raw, terms, memory, pick(value).id) == int(expires)
+                case "release":
+                    (freed,) = scripts.run("release", terms, memory, pick(value).id)
+                    assert ledger.release(scripts.raw, terms, memory, pick(value).id) == bool(int(freed))
+                case "tick":
+                    _, _, *revoked = scripts.run("tick", terms, memory, 0)
+                    told = ledger.tick(scripts.raw, terms, memory)
+                    assert told.revoked == {id_.decode() for id_ in revoked}
+            told, twin_state = scripts.state, ledger.state()
+            for field in ("epoch", "serving", "last", "waiting", "inside", "ready", "admitted", "birth", "tokens", "present"):
+                assert getattr(told, field) == getattr(twin_state, field), field
+            assert scripts.kept() == _kept(ledger)
+            memory = Remembered(
+                told.epoch, max(told.last, memory.last), told.serving, told.inside, told.birth, max(1, memory.least)
+            )
+    finally:
+        scripts.lose_everything()
+
+
+def _word(status: bytes, number: int, epoch: int, expires: bytes, due: bytes, ask: bytes, reason: bytes) -> Word:
+    why = Reason.ROOM_CLOSED if reason == b"closed" else Reason(reason.decode())
+    word: Any = status.decode()
+    return Word(word, number, epoch, int(expires), int(due), int(ask), why)
+
+
+def _kept(ledger: Ledger) -> dict[str, Any]:
+    names = ("epoch", "last", "serving", "birth", "skew", "admitted", "lost", "lost_until", "longest")
+    return {
+        **{name: getattr(ledger, name) for name in (*names, "coming", "expected", "came")},
+        **{name: getattr(ledger.bucket, name) for name in ("level", "step", "cost", "burst", "stamp")},
+        **{f"base:{epoch}": last for epoch, last in ledger.bases.items()},
+        "ready": {id_: place for place, id_ in ledger._door},
+        "due": ledger.due,
+        "seats": ledger.seats,
+        "revoked": ledger.revoked,
+    }
