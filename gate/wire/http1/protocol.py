@@ -218,7 +218,7 @@ class VisitorConnection(asyncio.Protocol):
     def _begin(self, block: bytes) -> None:
         door = self.door
         door.state.total_requests += 1
-        self._answered = self._heading = False
+        self._heading = False
         self._state = BUSY
         self.due = NEVER
         try:
@@ -365,6 +365,7 @@ class VisitorConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         self._state = IDLE
+        self._answered = False
         if not self._paused:
             self.door.wheel.watch(self, self.door.visitors.keep_alive)
         if self._stopped:

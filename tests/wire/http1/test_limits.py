@@ -1,0 +1,212 @@
+"""What a visitor's connection may cost: sizes and deadlines."""
+
+import asyncio
+
+import pytest
+
+DEADLINE = 10.0
+
+
+async def test_the_head_deadline(start):
+    gate = await start(visitors={"head": "300ms", "keep_alive": "600ms"})
+    silent, halting = await gate.visitor(), await gate.visitor()
+    await halting.send(b"GET / HTTP/1.1\r\nHost: shop.t")
+    status, fields, _ = await halting.answer()
+    assert (status, fields["connection"]) == (408, ["close"])
+    assert await silent.rest() == b""  # who said nothing is told nothing
+    later = await gate.visitor()
+    assert (await later.get("/a"))[0] == 200
+    await later.send(b"GET / HT")
+    assert (await later.answer())[0] == 408
+    assert await later.rest() == b""
+
+
+async def test_idle_connections_are_closed(start):
+    gate = await start(visitors={"keep_alive": "300ms"})
+    visitor = await gate.visitor()
+    assert (await visitor.get("/a"))[0] == 200
+    assert await visitor.rest() == b""
+
+
+async def test_a_body_that_drips_is_cut_off(start, monkeypatch):
+    monkeypatch.setattr("gate.wire.http1.protocol.BODY_WINDOW", 0.3)
+    gate = await start(visitors={"body_rate": 1000})
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 1000\r\n\r\nabc")
+    assert (await visitor.answer())[0] == 408
+    assert gate.engine.shop.overload.current == 0
+    assert gate.meter.results == []
+
+
+async def test_a_visitor_who_takes_nothing_is_cut_off(start):
+    async def script(side):
+        await side.head()
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        while True:
+            await side.send(b"x" * 65536)
+
+    gate = await start(script, visitors={"stall": "300ms"})
+    visitor = await gate.visitor()
+    await visitor.send(b"GET /big HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    async with asyncio.timeout(DEADLINE):
+        while gate.door.connections or not gate.origin.sides:
+            await asyncio.sleep(0.02)
+    assert await gate.origin.sides[0].ended()
+    assert gate.engine.shop.overload.current == 0
+
+
+async def test_body_limits_per_route(start):
+    gate = await start(routes=[{"match": "/small", "body": 10}])
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /small HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 11\r\n\r\n")
+    status, fields, _ = await visitor.answer()
+    assert (status, fields["connection"]) == (413, ["close"])
+    assert gate.origin.heads == []
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /small HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nabcdef\r\n")
+    assert (await visitor.answer())[0] == 413
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /small HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 10\r\n\r\n0123456789")
+    assert (await visitor.answer())[2] == b"POST /small 10"
+    await visitor.send(b"POST /__gate/x HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70000)
+    assert (await visitor.answer())[0] == 413
+
+
+async def test_100_continue_comes_after_the_decision(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    expecting = "POST {} HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n{}\r\n"
+    await visitor.send(expecting.format("/a", "").encode())
+    assert await visitor.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await visitor.send(b"hello")
+    assert (await visitor.answer())[2] == b"POST /a 5"
+    await visitor.send(expecting.format("/checkout/pay", "").encode())
+    status, fields, _ = await visitor.answer()  # no 100 before
+    assert (status, fields["connection"]) == (503, ["close"])
+
+
+async def test_a_body_nobody_wants_is_read_and_the_connection_kept(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /checkout/x HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 50000\r\n\r\n")
+    assert (await visitor.answer())[0] == 503
+    await visitor.send(b"x" * 50000)
+    assert (await visitor.get("/a"))[0] == 200
+
+
+async def test_an_early_answer_ends_the_upload(start):
+    async def script(side):
+        await side.head()
+        await side.exactly(10)
+        await side.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await side.ended()
+
+    gate = await start(script)
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 1000\r\n\r\n" + b"x" * 10)
+    assert (await visitor.answer())[0] == 403
+    assert await gate.origin.sides[0].ended()  # the request was not sent whole
+    await visitor.send(b"x" * 990)
+    await visitor.send(b"GET /checkout/b HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    assert (await visitor.answer())[0] == 503
+
+
+PIECE = 1 << 16
+PIECES = 1000  # 64 MiB: more than all socket buffers on the way
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_back_pressure_up(start, chunked):
+    """A slow origin stops a fast visitor: little is held in between."""
+    go_on = asyncio.Event()
+
+    async def script(side):
+        await side.head()
+        await go_on.wait()
+        got = 0
+        if chunked:
+            while size := int((await side.reader.readuntil(b"\r\n"))[:-2], 16):
+                await side.exactly(size + 2)
+                got += size
+            await side.exactly(2)
+        else:
+            while got < PIECE * PIECES:
+                got += len(await side.reader.read(1 << 20))
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n%d" % got)
+
+    gate = await start(script, routes=[{"match": "/**", "body": "1GiB"}])
+    visitor = await gate.visitor()
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % (PIECE * PIECES)
+    await visitor.send(b"POST /a HTTP/1.1\r\nHost: shop.test\r\n" + framing + b"\r\n\r\n")
+    sent = 0
+
+    async def send_all():
+        nonlocal sent
+        piece = b"x" * PIECE
+        for _ in range(PIECES):
+            await visitor.send(b"%x\r\n%b\r\n" % (PIECE, piece) if chunked else piece)
+            sent += 1
+        if chunked:
+            await visitor.send(b"0\r\n\r\n")
+
+    sender = asyncio.create_task(send_all())
+    before = -1
+    while before != sent:
+        before = sent
+        await asyncio.sleep(0.3)
+    assert sent < PIECES * 0.7
+    go_on.set()
+    status, _, body = await visitor.answer()
+    assert (status, int(body)) == (200, PIECE * PIECES)
+    await sender
+
+
+async def test_back_pressure_down(start):
+    """A slow visitor stops a fast origin."""
+    sent = 0
+
+    async def script(side):
+        nonlocal sent
+        await side.head()
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n")
+        while sent < 30_000_000:
+            await side.send(b"x" * 100_000)
+            sent += 100_000
+
+    gate = await start(script)
+    visitor = await gate.visitor()
+    await visitor.send(b"GET /big HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    before = -1
+    while before != sent:
+        before = sent
+        await asyncio.sleep(0.3)
+    assert sent < 29_000_000
+    status, _, body = await visitor.answer()
+    assert (status, len(body)) == (200, 30_000_000)
+
+
+async def test_server_sent_events_are_not_held_back(start):
+    async def script(side):
+        await side.head()
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        for number in range(3):
+            await side.send(b"data: %d\n\n" % number)
+            await seen.wait()
+            seen.clear()
+
+    seen = asyncio.Event()
+    gate = await start(script)
+    visitor = await gate.visitor()
+    await visitor.send(b"GET /events HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    for number in range(3):
+        await visitor.until(b"data: %d\n\n" % number)
+        seen.set()
+    assert (await visitor.until(b"0\r\n\r\n")).endswith(b"0\r\n\r\n")
+
+
+async def test_a_half_closed_visitor_still_gets_the_answer(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    visitor.writer.write(b"GET /a HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    visitor.writer.write_eof()
+    assert (await visitor.rest()).endswith(b"GET /a 0")

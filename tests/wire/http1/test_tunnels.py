@@ -1,0 +1,95 @@
+"""Upgrades: the same decision as any request, then bytes both ways until the pass is over."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+UPGRADE = "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
+
+
+async def echo(side):
+    head = await side.head()
+    assert b"\r\nupgrade: websocket\r\n" in head.lower()
+    assert b"\r\nconnection: upgrade\r\n" in head.lower()
+    await side.send(SWITCH + b"hello")
+    while data := await side.reader.read(65536):
+        await side.send(data)
+    await side.send(b"bye")
+
+
+async def open_tunnel(gate, *fields):
+    visitor = await gate.visitor()
+    status, answer, _ = await visitor.get("/checkout/live", *UPGRADE, *fields)
+    assert status == 101
+    assert answer["upgrade"] == ["websocket"]
+    assert answer["sec-websocket-accept"] == ["x"]
+    assert await visitor.exactly(5) == b"hello"
+    return visitor
+
+
+async def test_bytes_both_ways_and_half_close(start):
+    gate = await start(echo)
+    visitor = await open_tunnel(gate, gate.pass_cookie())
+    for size in (1, 1000, 300_000):
+        sender = asyncio.create_task(visitor.send(b"x" * size))
+        assert await visitor.exactly(size) == b"x" * size
+        await sender
+    visitor.writer.write_eof()
+    assert await visitor.rest() == b"bye"
+    assert gate.engine.shop.overload.current == 0
+
+
+async def test_no_pass_no_tunnel(start):
+    gate = await start(echo)
+    visitor = await gate.visitor()
+    assert (await visitor.get("/checkout/live", *UPGRADE))[0] == 503
+    assert gate.origin.sides == []
+
+
+async def test_an_origin_that_does_not_switch(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    status, _, body = await visitor.get("/live", *UPGRADE)
+    assert (status, body) == (200, b"GET /live 0")
+    assert (await visitor.get("/next"))[0] == 200
+
+
+@pytest.mark.parametrize("why", ["expired", "revoked"])
+async def test_a_tunnel_ends_with_its_pass(start, monkeypatch, why):
+    monkeypatch.setattr("gate.wire.http1.tunnel.LOOK", 0.2)
+    gate = await start(echo)
+    visitor = await open_tunnel(gate, gate.pass_cookie(id="p1"))
+    await visitor.send(b"still there")
+    assert await visitor.exactly(11) == b"still there"
+    if why == "expired":
+        now = gate.engine.now
+        gate.engine.now = lambda: now() + 601
+    else:
+        view = replace(gate.engine.snapshot.rooms["checkout"], revoked=frozenset({"p1"}))
+        gate.engine.snapshot = replace(gate.engine.snapshot, rooms={"checkout": view})
+    assert await visitor.rest() == b""
+    assert not gate.door.tunnels
+
+
+async def test_the_origin_vanishing_ends_the_tunnel(start):
+    async def script(side):
+        await side.head()
+        await side.send(SWITCH + b"hello")
+        await side.exactly(2)
+        side.reset()
+
+    gate = await start(script)
+    visitor = await open_tunnel(gate, gate.pass_cookie())
+    await visitor.send(b"go")
+    assert await visitor.rest() == b""
+
+
+async def test_the_visitor_vanishing_ends_the_tunnel(start):
+    gate = await start(echo)
+    visitor = await open_tunnel(gate, gate.pass_cookie())
+    visitor.close()
+    async with asyncio.timeout(10):
+        while gate.door.tunnels or gate.door.origins.servers[0].total:
+            await asyncio.sleep(0.01)
