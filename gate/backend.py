@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from gate.web.backend import NotKept
 from gate.web.emails import Emails, write_csv
 
 ORDERS_FILE = "orders.json"
+HISTORY = 150  # points of each room's recent past …
+HISTORY_EVERY = 4.0  # … seconds apart: ten minutes
 
 
 def load_orders(state: Path) -> Orders:
@@ -59,6 +62,7 @@ class Backend:
         self._lock = asyncio.Lock()
         self._stored = False  # the store has the same orders
         self._problems: dict[str, str] = {}
+        self._history: dict[str, deque[tuple[float, int]]] = {name: deque(maxlen=HISTORY) for name in settings.rooms}
         self._log = logs.get("gate.backend")
 
     # ------------------------------------------------------------------ status
@@ -84,6 +88,16 @@ class Backend:
             stored=self._stored,
             problems=list(self._problems.values()),
         )
+
+    def history(self, room: str) -> list[tuple[float, int]]:
+        """How many waited in ``room`` over the last ten minutes: Unix seconds and visitors, oldest first."""
+        return list(self._history.get(room, ()))
+
+    async def _remember(self) -> None:
+        now = self._clock()
+        if all(not points or now - points[-1][0] >= HISTORY_EVERY for points in self._history.values()):
+            for room in (await self.status()).rooms:
+                self._history[room.name].append((now, room.waiting))
 
     # ------------------------------------------------------------------ orders
 
@@ -120,7 +134,8 @@ class Backend:
         return True
 
     async def keep(self) -> None:
-        """Makes the store's orders and ours the same. Meant to be called every second; does nothing when they are."""
+        """Makes the store's orders and ours the same, and remembers how many wait. Meant to be called every second."""
+        await self._remember()
         async with self._lock:
             try:
                 stored = await self._store.read() or Orders()

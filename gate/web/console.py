@@ -106,6 +106,7 @@ class Console:
             notice=session.notice if shown else "",
             failed=session.failed,
             confirm=confirm,
+            curves={room.name: curve(self._backend.history(room.name), status.time) for room in status.rooms},
             audit=await self._backend.audit(AUDIT_SHOWN),
         )
 
@@ -227,6 +228,23 @@ class Console:
     def _say(self, session: Session, text: str, *, failed: bool = False, at: str = "") -> Response:
         session.notice, session.noticed, session.failed = text, time.monotonic(), failed
         return _back(at)
+
+
+PAST = 600.0  # seconds in a curve
+
+
+def curve(history: list[tuple[float, int]], now: float) -> dict[str, Any] | None:
+    """How many waited, as an SVG line in a field of 600 by 40, and in words. None when there is nothing to tell yet."""
+    points = [(moment, waiting) for moment, waiting in history if now - PAST <= moment <= now]
+    if len(points) < 2:
+        return None
+    top = max(waiting for _, waiting in points) or 1
+    line = " ".join(f"{PAST - now + moment:.0f},{39 - 38 * waiting / top:.1f}" for moment, waiting in points)
+    start, end = line.partition(",")[0], line.rpartition(" ")[2].partition(",")[0]
+    most, before, last = max(waiting for _, waiting in points), points[0][1], points[-1][1]
+    minutes = max(1, round((now - points[0][0]) / 60))
+    text = f"Waiting, last {minutes} min: from {_number(before)} to {_number(last)}, at most {_number(most)}"
+    return {"line": line, "area": f"{start},40 {line} {end},40", "text": text}
 
 
 def _edited(form: dict[str, str], room: RoomStatus) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from gate.core.orders import Orders
 from gate.core.words import RoomMode, Shedding, Switch
 from gate.heartbeat import RoomBeat
+from gate.web.console import curve
 from gate.web.sessions import IDLE, LONGEST, TRIES, TRIES_WITHIN, Sessions, Tries
 from tests.operator.conftest import Listener
 from tests.processes import Reply, eventually
@@ -290,10 +292,31 @@ def test_the_reload_button_says_what_is_wrong(gate: Listener, olga: Person) -> N
     assert "burst" in page
 
 
+def test_the_curve_says_in_words_what_it_draws() -> None:
+    now = 1_800_000_000.0
+    assert curve([], now) is None
+    assert curve([(now, 5)], now) is None
+    found = curve([(now - 900, 9999), (now - 300, 10), (now - 150, 1284), (now, 0)], now)
+    assert found is not None
+    assert found["text"] == "Waiting, last 5 min: from 10 to 0, at most 1\u202f284"
+    assert found["line"] == "300,38.7 450,1.0 600,39.0"
+    assert found["area"] == "300,40 300,38.7 450,1.0 600,39.0 600,40"
+    assert curve([(now - 4, 0), (now, 0)], now) is not None
+
+
+def test_the_last_minutes_are_remembered(gate: Listener, olga: Person) -> None:
+    gate.backend._history["checkout"].extend([(time.time() - 60, 7), (time.time() - 30, 1300)])  # type: ignore[union-attr]
+    page = olga.get()
+    assert re.search(r"Waiting, last 1 min: from [\d\u202f]+ to 1\u202f300, at most 1\u202f300", page)
+    assert gate.backend is not None
+    assert gate.backend.history("drop")
+    assert gate.backend.history("nope") == []
+
+
 class _Structure(HTMLParser):
     """Fails on what only a forgiving parser accepts: ids given twice, labels for nothing, unclosed elements."""
 
-    VOID = frozenset({"meta", "link", "input", "rect", "path"})
+    VOID = frozenset({"meta", "link", "input", "rect", "path", "polygon", "polyline"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -318,7 +341,7 @@ def test_the_markup_holds_together(gate: Listener, olga: Person) -> None:
     gate.beat(worker=1, age=60)
     for page in (Person(gate).get(), olga.get(), olga.post("/fallback", mode="on").text):
         structure = _Structure()
-        structure.feed(re.sub(r"<(rect|path)([^>]*)/>", r"<\1\2>", page))
+        structure.feed(re.sub(r"<(rect|path|polygon|polyline)([^>]*)/>", r"<\1\2>", page))
         assert structure.open == []
         assert len(structure.ids) == len(set(structure.ids))
         assert set(structure.refers) <= set(structure.ids)
