@@ -36,6 +36,8 @@ def main() -> None:
             settings = config.load(path)
             logs.configure(settings.log)
             asyncio.run(Supervisor(path, settings).run(lambda supervisor: tell(supervisor, shop.url)))
+        except KeyboardInterrupt:
+            sys.exit(130)
         except (CannotStart, DidNotStart, StartError) as error:
             sys.exit(f"demo-oscar: {error}")
         finally:

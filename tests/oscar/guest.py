@@ -37,7 +37,8 @@ class Guest:
         deadline = time.monotonic() + self.patience
         while True:
             method = "GET" if form is None else "POST"
-            async with self.session.request(method, self.url + path, data=form) as answer:
+            headers = {} if form is None else {"Origin": self.url}  # as browsers do, and Django compares it with Host
+            async with self.session.request(method, self.url + path, data=form, headers=headers) as answer:
                 text = await answer.text()
             self.decisions.append(answer.headers.get("Gate-Decision", ""))
             if not self.decisions[-1].startswith("wait"):
