@@ -29,10 +29,12 @@ from gate.core.settings import Settings
 from gate.core.snapshot import Snapshot
 from gate.core.visit import Form, Visit
 from gate.core.words import Outcome, Reason
+from gate.wire.headers import without_our_cookies
 
 Dialect = Literal["nginx", "caddy", "traefik", "envoy"]
 PREFIX = b"/__gate/authorize"
 ENVOY = PREFIX + b"/envoy"
+_URI = (b"x-original-uri", b"x-forwarded-uri")
 
 
 class Engine(Protocol):
@@ -53,11 +55,13 @@ async def authorize(visit: Visit, engine: Engine) -> Answer:
         asked = request_of(visit)
     except Refusal as refusal:
         return denied(dialect, engine.refuse(refusal, visit.accepts))
-    if dialect == "nginx" and needs_the_store(asked, engine):
+    if dialect == "nginx" and (needs_the_store(asked, engine) or is_respelled(visit, asked)):
         return Answer(401, ((b"cache-control", b"no-store"),))
+    if is_respelled(visit, asked):
+        return Answer(307, ((b"location", location_of(asked)), (b"cache-control", b"no-store")))
     decision = await engine.consider(asked)
     if decision.outcome is Outcome.OWN:
-        return Answer(200, ((b"cache-control", b"no-store"),))
+        return allowed(dialect, asked, decision, ())
     if decision.outcome is not Outcome.FORWARD:
         return denied(dialect, engine.answer(asked, decision))
     added = engine.headers_for_visitor(asked, decision)
@@ -82,9 +86,11 @@ def request_of(visit: Visit) -> Visit:
     method, target = visit.method, b""
     if visit.path.raw.startswith(ENVOY):
         rest = visit.path.raw[len(ENVOY) :]
+        if rest.startswith(b"//"):
+            raise Refusal(403, Reason.MALFORMED, "the path begins with two slashes")
         target = (rest if rest.startswith(b"/") else b"/" + rest) + (b"?" + visit.query if visit.query else b"")
     else:
-        target = _one(visit, b"x-original-uri", b"x-forwarded-uri")
+        target = _one(visit, *_URI)
         method = (_one(visit, b"x-original-method", b"x-forwarded-method") or b"GET").decode("latin-1")
     if not target:
         raise Refusal(400, Reason.MALFORMED, "the edge names no request: X-Original-URI or X-Forwarded-Uri is missing")
@@ -108,6 +114,16 @@ def _one(visit: Visit, *names: bytes) -> bytes:
     return b""
 
 
+def is_respelled(visit: Visit, asked: Visit) -> bool:
+    """Would the edge forward another spelling than the one that was decided on? (``//host/checkout``)"""
+    return not visit.path.raw.startswith(ENVOY) and not _one(visit, *_URI).startswith(location_of(asked))
+
+
+def location_of(asked: Visit) -> bytes:
+    """The request's own path and query: one slash, so never another host."""
+    return asked.path.raw + (b"?" + asked.query if asked.query else b"")
+
+
 def needs_the_store(asked: Visit, engine: Engine) -> bool:
     """Would this request join the line, or claim a pass? Per-client limits are left out; they cost no place."""
     told = Told(quotas={limit.name: None for limit in engine.settings.limits})
@@ -119,9 +135,11 @@ def allowed(dialect: Dialect, asked: Visit, decision: Decision, added: Fields) -
     cookies = [field for field in added if field[0] == b"set-cookie"]
     if dialect == "caddy" and cookies and (decision.granted is not None or asked.method in ("GET", "HEAD")):
         # The cookie would be lost on a 200: the visitor takes it along and asks again for the same.
-        location = asked.path.raw + (b"?" + asked.query if asked.query else b"")
-        return Answer(307, ((b"location", location), (b"cache-control", b"no-store, private"), *cookies))
+        return Answer(307, ((b"location", location_of(asked)), (b"cache-control", b"no-store, private"), *cookies))
     kept = [field for field in added if field[0].startswith(b"gate-")]
+    # For edges that can rename: the Cookie field without tickets and passes, which are nothing to the origin.
+    crumbs = [without_our_cookies(value) for name, value in asked.headers if name == b"cookie"]
+    kept.append((b"gate-cookie", b"; ".join(crumb for crumb in crumbs if crumb)))
     # nginx joins several Set-Cookie fields of a subrequest into one broken line: the pass is the first.
     return Answer(200, (*kept, *cookies[:1], (b"cache-control", b"no-store")))
 
