@@ -49,6 +49,9 @@ async def test_pipelined_requests_are_answered_in_order(start):
     visitor.close()
 
 
+GET_D = b"GET /d HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+
+
 async def test_bodies_are_framed_anew(start):
     gate = await start()
     visitor = await gate.visitor()
@@ -59,7 +62,9 @@ async def test_bodies_are_framed_anew(start):
         b"3;secret=1\r\nabc\r\n4\r\ndefg\r\n0\r\nX-Trailer: evil\r\n\r\n"
     )
     assert (await visitor.answer())[2] == b"POST /b 7"
-    await visitor.send(b"GET /c HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\nhelloGET /d HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    await visitor.send(
+        b"GET /c HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\nhelloGET /d HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+    )
     assert (await visitor.answer())[2] == b"GET /c 5"
     assert (await visitor.answer())[2] == b"GET /d 0"
     assert all(b"secret" not in head and b"evil" not in head for head in gate.origin.heads)

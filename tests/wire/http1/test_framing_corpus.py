@@ -5,6 +5,7 @@ request goes through before and after each, for a dead server passes most negati
 """
 
 import asyncio
+import itertools
 import random
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def pieces(data, seed):
         return [data[i : i + 1] for i in range(len(data))]
     rng = random.Random(seed)
     cuts = sorted({0, len(data), *(rng.randrange(len(data)) for _ in range(6))})
-    return [data[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(cuts)]
 
 
 async def replay(gate, data, seed):

@@ -63,7 +63,9 @@ async def test_body_limits_per_route(start):
     assert (status, fields["connection"]) == (413, ["close"])
     assert gate.origin.heads == []
     visitor = await gate.visitor()
-    await visitor.send(b"POST /small HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nabcdef\r\n")
+    await visitor.send(
+        b"POST /small HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nabcdef\r\n"
+    )
     assert (await visitor.answer())[0] == 413
     visitor = await gate.visitor()
     await visitor.send(b"POST /small HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 10\r\n\r\n0123456789")

@@ -269,7 +269,7 @@ async def test_a_routes_fallback_replaces_a_failure(start):
         routes=[{"match": "/rates", "fallback": {"json": {"rate": 7}}}],
     )
     visitor = await gate.visitor()
-    status, fields, body = await visitor.get("/rates")
+    status, _, body = await visitor.get("/rates")
     assert (status, body) == (200, b'{"rate": 7}')
     assert (await visitor.get("/other"))[2] == b"oops"
     assert len(gate.origin.sides) == 1
