@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gate.demo.crowd import Crowd, State, Tally, watch
+from gate.demo.crowd import Crowd, watch
 from gate.demo.processes import ShopProcess
+from gate.demo.tally import State, Tally
 from tests.processes import Gate, running
 
 pytestmark = pytest.mark.slow
