@@ -306,7 +306,7 @@ class Engine:
             fields += _PRIVATE
         return fields
 
-    def start(self, visit: Visit, decision: Decision) -> "Attempt":
+    def start(self, visit: Visit | None, decision: Decision) -> "Attempt":
         """Call right before a forwarded request goes out; :meth:`Attempt.close` when it is over in any way."""
         self.meter.decided(decision)
         return Attempt(self, decision)
