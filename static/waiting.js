@@ -71,6 +71,8 @@
     busy = true; last = now();
     request.open(method, room + url);
     request.setRequestHeader("Accept", "application/json");
+    // caches for many may answer, this browser's own may not: what it would give is what is shown already
+    request.setRequestHeader("Cache-Control", "max-age=0");
     request.timeout = 10000;
     request.onloadend = safely(function () {
       var answer = null;
@@ -132,7 +134,7 @@
     }
   }
 
-  function back() { if (!document.hidden && now() - last > 1000 * poll.near) due = now(); }
+  function back() { if (!document.hidden) due = Math.min(due, Math.max(now(), last + 1000 * poll.near)); }
 
   function safely(work) {
     return function (event) {

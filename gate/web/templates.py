@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from markupsafe import Markup
 
 from gate.web.languages import Language
 
-_GAP = re.compile(rb"\x1a([a-z]+)\x1a")
+_TOKEN = secrets.token_hex(8)  # nothing that is configured can look like a gap
+_GAP = re.compile(rf"\x1a{_TOKEN}:([a-z]+)\x1a".encode())
 _INLINE = {kind: re.compile(rf"<{kind}>(.*?)</{kind}>".encode(), re.DOTALL) for kind in ("style", "script")}
 _STRING = re.compile(r'("(?:[^"\\\n]|\\.)*")')
 _SIGN = re.compile(r" ?([{}()=*/<>?:;,&|]|(?<!\+)\+(?! ?\+)|(?<!-)-(?! ?-)) ?")
@@ -20,8 +22,8 @@ _TEMPLATE_MARK = re.compile(rb"\{#-? floodgate template\b")
 
 
 def slot(name: str) -> Markup:
-    """A gap named ``name``. U+001A cannot come from a configuration file, which YAML forbids to hold it raw."""
-    return Markup(f"\x1a{name}\x1a")  # noqa: S704 - names are literals in our templates
+    """A gap named ``name``."""
+    return Markup(f"\x1a{_TOKEN}:{name}\x1a")  # noqa: S704 - names are literals in our templates
 
 
 class Prepared:
