@@ -471,8 +471,8 @@ class VisitorConnection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """The worker ends: the current request is the last one (called by uvicorn's server)."""
+        self.door.drain()
         if self._state == IDLE and not self._ahead:
-            self.due = NEVER
             self.closing = True
             self.door.wheel.watch(self, self.door.last_call)
         elif self._state == TUNNEL and self.tunnel is not None:
