@@ -8,6 +8,7 @@ trusted hops; the first address that is not one of ours is the visitor.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Literal, NamedTuple
 
@@ -167,6 +168,7 @@ def _forwarded(headers: Headers) -> list[str]:
     return found if text.strip() else []
 
 
+_LONGEST = 64  # characters; an IPv6 address in brackets with a port has 47
 _PORT = re.compile(r":\d{1,5}")
 _BRACKETED = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d{1,5})?")
 
@@ -177,6 +179,11 @@ def parse_address(text: str) -> Address | None:
     CloudFront writes ``2001:db8:0:0:0:0:0:1:443``, eight groups and a port. An IPv4-mapped IPv6 address becomes IPv4.
     """
     text = text.strip()
+    return _parse(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Address | None:
     bracketed = _BRACKETED.fullmatch(text)
     if bracketed:
         text = bracketed[1]

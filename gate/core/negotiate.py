@@ -1,6 +1,7 @@
 """What the visitor can read: HTML or JSON, and in which languages (RFC 9110 section 12.5)."""
 
 import re
+from functools import lru_cache
 
 from gate.core.visit import Form, Headers
 
@@ -8,6 +9,7 @@ _HTML = ("text/html",)
 _JSON = ("application/json", "application/problem+json")
 _TAG = re.compile(r"[a-z]{1,8}(?:-[a-z0-9]{1,8})*")
 _MOST = 32  # members of a list that are looked at
+_LONGEST = 1024  # bytes of a list that are looked at
 _LANGUAGES = 10
 
 
@@ -17,13 +19,19 @@ def form(headers: Headers) -> Form:
     The higher quality wins; then what is named over what a wildcard covers; then what is named first. When Accept leaves it
     open (``*/*``, nothing), scripts get JSON: a Sec-Fetch-Mode other than ``navigate``, or XMLHttpRequest. All else is HTML.
     """
-    accept = b",".join(value for name, value in headers if name == b"accept").decode("latin-1")
-    ranges = [_media_range(item) for item in accept.split(",")[:_MOST] if item.strip()]
+    named = _preference(b",".join([value for name, value in headers if name == b"accept"])[:_LONGEST])
+    if named is not None:
+        return named
+    return "json" if _is_script(headers) else "html"
+
+
+@lru_cache(maxsize=512)
+def _preference(accept: bytes) -> Form | None:
+    """What Accept prefers; None when it names neither. Browsers send a handful of values, so each is read once."""
+    ranges = [_media_range(item) for item in accept.decode("latin-1").split(",")[:_MOST] if item.strip()]
     html, json = (_best(ranges, types) for types in (_HTML, _JSON))
-    if html[:2] != json[:2]:
-        return "html" if html > json else "json"
-    if html[1] == 0:  # nothing names either
-        return "json" if _is_script(headers) else "html"
+    if html[:2] == json[:2] and html[1] == 0:
+        return None
     return "html" if html > json else "json"
 
 
@@ -69,9 +77,13 @@ def _is_script(headers: Headers) -> bool:
 
 def languages(headers: Headers) -> tuple[str, ...]:
     """Language tags of Accept-Language in lower case, best first; at most ten."""
-    text = b",".join(value for name, value in headers if name == b"accept-language").decode("latin-1")
+    return _tags(b",".join([value for name, value in headers if name == b"accept-language"])[:_LONGEST])
+
+
+@lru_cache(maxsize=512)
+def _tags(accept: bytes) -> tuple[str, ...]:
     wanted: dict[str, float] = {}
-    for item in text.split(",")[:_MOST]:
+    for item in accept.decode("latin-1").split(",")[:_MOST]:
         tag, quality = _media_range(item)
         if quality > 0 and _TAG.fullmatch(tag):
             wanted.setdefault(tag, quality)

@@ -48,6 +48,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CUT = re.compile(r"[;?#]")
 _END = re.compile(r"[?#]")
 _SLASHES = re.compile(r"/{2,}")
+_LONG = 256  # bytes
 _INNER_SLASH = "\u2215"  # stands in a reading for an encoded slash that does not separate
 
 
@@ -86,16 +87,15 @@ def canonical(target: bytes) -> tuple[Path, bytes]:
     if b"#" in target:
         raise MalformedTarget("the request target holds a fragment")
     path, _, query = target.partition(b"?")
-    return _canonical_path(path), query
-
-
-@lru_cache(maxsize=4096)
-def _canonical_path(path: bytes) -> Path:
     if path.startswith(b"//"):
         # "//host/checkout" is a path to us and an authority with path /checkout to a URL parser: leave one reading.
         path = b"/" + path.lstrip(b"/")
     if _PLAIN.fullmatch(path):
-        return Path(path, path.decode())
+        return Path(path, path.decode()), query
+    return _read(path) if len(path) > _LONG else _remembered(path), query
+
+
+def _read(path: bytes) -> Path:
     if b"\\" in path:
         raise MalformedTarget("the path holds a backslash")
     once = _decode(path)
@@ -113,6 +113,9 @@ def _canonical_path(path: bytes) -> Path:
                 found[_widen(text, cut=cut, trim=trim, collapse=collapse)] = None
     first, *others = found
     return Path(path, first, tuple(others))
+
+
+_remembered = lru_cache(maxsize=1024)(_read)  # short ones only: at most some 10 MB, whatever is asked for
 
 
 def _decode(path: bytes, *, lenient: bool = False) -> bytes:
