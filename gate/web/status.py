@@ -51,7 +51,7 @@ class StatusBoard:
 
 
 def status_document(name: str, snapshot: Snapshot, settings: Settings) -> bytes | None:
-    """The JSON. ``pace`` is seconds per person ahead, at best and at worst; the rest of the words are in docs/api.md."""
+    """The JSON. ``pace`` is seconds per person ahead, at best and at worst; docs/visitor-api.md has every field."""
     room, view = settings.rooms.get(name), snapshot.rooms.get(name)
     if room is None or view is None:
         return None
