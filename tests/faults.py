@@ -10,7 +10,7 @@ Mode = Literal["pass", "refuse", "blackhole", "reset"]
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
-    if sock is not None and sock.family != socket.AF_UNIX:
+    if sock is not None and sock.fileno() >= 0 and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() sends RST
     writer.transport.abort()
 
@@ -76,6 +76,7 @@ class FaultProxy:
         try:
             if self.mode == "reset":
                 _reset(writer)
+                self._open.discard(writer)
                 return
             if isinstance(self.upstream, str):
                 up_reader, up_writer = await asyncio.open_unix_connection(self.upstream)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gate.core.credentials import Ticket
 from gate.core.decision import Entry
-from gate.core.line import AWAY, SEAT_SLACK, TICKET_LIFE, Remembered, RoomState, Terms, away_number
+from gate.core.line import AWAY, TICKET_LIFE, Remembered, RoomState, Terms, Throughput, away_number
 from gate.core.snapshot import RoomView
 from gate.core.words import Reason, RoomMode
 from gate.store.link import Link, StoreUnavailable
@@ -21,8 +21,7 @@ LARGEST = 1024
 AT_ONCE = 64  # newcomers who try to enter at the same moment; in a storm the others get numbers, which cost nothing
 AWAY_RETRY = 10.0  # seconds a visitor is asked to wait while the store is away
 LINE_RETRY = 2.0
-RATE_WINDOW = 60.0  # seconds over which admissions are measured
-RATE_LEAST = 5.0
+SEAT_SLACK = 2.0  # seconds a seat outlives its pass in the store
 
 
 def keys_of(room: str) -> list[str]:
@@ -78,7 +77,7 @@ class Line:
         self._leasing: asyncio.Task[None] | None = None
         self._revoked: dict[str, float] = {}  # pass id -> store's time until which to keep it
         self._since = "0"
-        self._admissions: deque[tuple[float, int]] = deque()  # (store's time, total), while a line stands
+        self._throughput = Throughput()
 
     # -- what visitors ask
 
@@ -142,7 +141,7 @@ class Line:
         if self._terms is None:
             raise StoreUnavailable("the room's terms are not known yet")
         (freed,) = await self._run("release", self._terms, pass_id)
-        self._revoked[pass_id] = self.state.now + self._terms.session + SEAT_SLACK / 1e6
+        self._revoked[pass_id] = self.state.now + self._terms.session + SEAT_SLACK
         self._publish_revoked()
         return bool(int(freed))
 
@@ -161,7 +160,8 @@ class Line:
             del self._revoked[pass_id]
         if over or len(self._revoked) != len(self.state.revoked):
             self._publish_revoked()
-        self._measure()
+        measured = self._throughput.measure(self.state.now, self.state.admitted, standing=self.state.waiting > 0)
+        self.state = replace(self.state, admitted_per_second=measured)
         return self.state
 
     def ticket_without_store(self) -> Ticket:
@@ -243,19 +243,6 @@ class Line:
 
     def _publish_revoked(self) -> None:
         self.state = replace(self.state, revoked=frozenset(self._revoked))
-
-    def _measure(self) -> None:
-        """Admissions a second while a line stands, so that a quiet hour says nothing about the next rush."""
-        now, total = self.state.now, self.state.admitted
-        past = self._admissions
-        if not self.state.waiting or (past and (past[-1][1] > total or past[-1][0] > now)):
-            past.clear()
-        past.append((now, total))
-        while now - past[0][0] > RATE_WINDOW:
-            past.popleft()
-        seconds = now - past[0][0]
-        measured = (total - past[0][1]) / seconds if seconds >= RATE_LEAST else 0.0
-        self.state = replace(self.state, admitted_per_second=measured)
 
 
 class _Block:

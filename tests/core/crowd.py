@@ -9,7 +9,8 @@ from typing import Any
 
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
-from gate.core.line import Ledger, Remembered, Terms
+from gate.core.ledger import Ledger
+from gate.core.line import Remembered, Terms
 from gate.core.words import Reason
 
 START = 10**15  # the store's clock at second 0

@@ -169,7 +169,7 @@ async def test_a_paused_server_and_its_return(own_store: Embedded) -> None:
 
 
 async def test_a_restarted_server_is_found_again(own_store: Embedded) -> None:
-    link = Link(own_store.url, deadline=0.5)
+    link = Link(own_store.url, deadline=2.0)
     await link.start()
     line = make_line(link, "checkout")
     for _ in range(3):
@@ -185,7 +185,7 @@ async def test_a_restarted_server_is_found_again(own_store: Embedded) -> None:
 
 
 async def test_a_replica_that_takes_no_writes_is_down(own_store: Embedded) -> None:
-    link = Link(own_store.url, deadline=0.5)
+    link = Link(own_store.url, deadline=2.0)
     await link.start()
     line = make_line(link, "checkout")
     await link.command("REPLICAOF", "127.0.0.1", "1")
@@ -201,7 +201,7 @@ async def test_a_replica_that_takes_no_writes_is_down(own_store: Embedded) -> No
 
 
 async def test_a_full_store_is_down(own_store: Embedded) -> None:
-    link = Link(own_store.url, deadline=0.5)
+    link = Link(own_store.url, deadline=2.0)
     await link.start()
     line = make_line(link, "checkout")
     await link.command("CONFIG", "SET", "maxmemory", "1")
@@ -227,7 +227,7 @@ async def test_the_password_is_used(own_store: Embedded) -> None:
     await raw.execute_command("CONFIG", "SET", "requirepass", "s3cret")
     await raw.aclose()
     for password, up in (("s3cret", True), ("wrong", False), (None, False)):
-        link = Link(own_store.url, password, deadline=0.5)
+        link = Link(own_store.url, password, deadline=2.0)
         await link.start()
         assert link.up is up, link.trouble
         await link.close()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from gate.core.credentials import Ticket
-from gate.core.line import AWAY, Ledger, Remembered, RoomState, Terms, Word
+from gate.core.ledger import Ledger, Word
+from gate.core.line import AWAY, Remembered, RoomState, Terms
 from gate.core.words import Reason, RoomMode
 from gate.store.embedded import Embedded
 from gate.store.line import arguments, keys_of, read_state

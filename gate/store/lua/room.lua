@@ -12,7 +12,7 @@
 --        12 least   the epoch must be at least this: tickets were given without the store in the one before
 --
 -- Room time is the store's clock in microseconds plus `skew`, which grows when the clock steps back: it never does.
--- The Python twin is gate/core/line.py; a test holds the two together.
+-- The Python twin is gate/core/ledger.py; a test holds the two together.
 
 local LINE, READY, DUE, SEATS, REVOKED, SPENT = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 
@@ -42,9 +42,9 @@ local ready                -- how many are at the door
 local function whole(x) return string.format('%.0f', x) end
 local function exact(x) return string.format('%.17g', x) end
 
-local COUNTERS = {'epoch', 'last', 'serving', 'birth', 'level', 'step', 'cost', 'burst', 'stamp', 'skew', 'admitted',
-  'lost', 'lost_until', 'longest'}
-local MEASURES = {'coming', 'expected', 'came'}
+local FIELDS = {'epoch', 'last', 'serving', 'birth', 'level', 'step', 'cost', 'burst', 'stamp', 'skew', 'admitted',
+  'lost', 'lost_until', 'longest', 'coming', 'expected', 'came'}
+local loaded = {}          -- the fields as they were, so that only what changed is written
 
 local function clock()
   local now = redis.call('TIME')
@@ -130,14 +130,16 @@ end
 -- Loads the line as it stands now; every script that changes it begins here and ends with close().
 local function open()
   clock()
-  local found = redis.call('HMGET', LINE, unpack(COUNTERS))
+  local found = redis.call('HMGET', LINE, unpack(FIELDS))
   if not found[1] then
     birth_of_a_line()
     t = raw
   else
     line = {}
-    for i, name in ipairs(COUNTERS) do line[name] = tonumber(found[i]) end
-    for i, value in ipairs(redis.call('HMGET', LINE, unpack(MEASURES))) do line[MEASURES[i]] = tonumber(value) end
+    for i = 1, #FIELDS do
+      local value = tonumber(found[i])
+      line[FIELDS[i]], loaded[FIELDS[i]] = value, value
+    end
     t = raw + line.skew
     if t < line.stamp then
       line.skew = line.skew + line.stamp - t
@@ -152,6 +154,7 @@ local function open()
   end
   -- The first write must be one that a full store refuses: after a write, and removing is one, it would let all pass.
   redis.call('HSET', LINE, 'stamp', whole(t))
+  loaded.stamp = t
   measure()
   refill()
   line.stamp = t
@@ -216,16 +219,15 @@ local function mark_spent(id, epoch, number)
 end
 
 local function close(...)
-  local fields = {}
-  for _, name in ipairs(COUNTERS) do
-    fields[#fields + 1] = name
-    fields[#fields + 1] = whole(line[name])
+  local changed = {}
+  for i = 1, #FIELDS do
+    local name = FIELDS[i]
+    if line[name] ~= loaded[name] then
+      changed[#changed + 1] = name
+      changed[#changed + 1] = exact(line[name])
+    end
   end
-  for _, name in ipairs(MEASURES) do
-    fields[#fields + 1] = name
-    fields[#fields + 1] = exact(line[name])
-  end
-  redis.call('HSET', LINE, unpack(fields))
+  if #changed > 0 then redis.call('HSET', LINE, unpack(changed)) end
   return {whole(raw), whole(line.epoch), whole(line.last), whole(line.serving), whole(line.birth), whole(ready),
     whole(on_the_way()), whole(inside()), exact(line.level / COST), whole(line.admitted), exact(share()), ...}
 end
