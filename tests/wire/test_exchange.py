@@ -141,6 +141,44 @@ async def test_a_slow_reader_slows_the_origin_down():
         await eventually(lambda: stage.shop.open == 0, "the origin's connection closed")
 
 
+async def test_an_origin_that_does_not_read_slows_the_visitor_down():
+    total = 64 << 20
+    sent = 0
+    go_on = asyncio.Event()
+
+    async def wait_and_count(request, reader, writer):
+        await go_on.wait()
+        left = total
+        while left:
+            left -= len(await reader.read(min(left, 1 << 20)))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async def push(writer):
+        nonlocal sent
+        block = bytes(65536)
+        while sent < total:
+            writer.write(block)
+            await writer.drain()
+            sent += len(block)
+
+    async with staged(routes=[{"match": "/up", "body": "64MiB"}]) as stage:
+        stage.shop.answering = wait_and_count
+        client = await stage.connect()
+        client.writer.write(b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % total)
+        pushing = asyncio.create_task(push(client.writer))
+        await eventually(lambda: stage.shop.requests, "the request arrived")
+        seen = -1
+        while seen != sent:
+            seen = sent
+            await asyncio.sleep(0.1)
+        assert sent < total / 2
+        go_on.set()
+        await pushing
+        assert (await client.read()).status == 200
+        client.close()
+
+
 async def test_head_and_bodiless_answers():
     async with staged() as stage:
         response = await stage.send(b"HEAD / HTTP/1.1")
