@@ -7,7 +7,7 @@ TICKET_AGE = 86_400  # seconds; a closed tab keeps its place for a day
 
 
 def cookie_name(kind: Kind, room: str, *, secure: bool) -> str:
-    """``gate_pass_checkout``; with the ``__Host-`` prefix where the visitor came by https, so that no sibling domain can set it."""
+    """``gate_pass_checkout``; over https with the ``__Host-`` prefix, so that no sibling domain can set it."""
     return f"{'__Host-' if secure else ''}gate_{kind}_{room}"
 
 
