@@ -236,6 +236,28 @@ async def test_what_an_endpoint_does_not_do(gate):
         assert (await gate.ask("GET", target, **JSON)).status == 404
 
 
+@pytest.mark.parametrize("method", ["GET", "PATCH", "PROPFIND"])
+@pytest.mark.parametrize("target", ["/__gate/authorize", "/__gate/authorize/envoy/checkout/pay"])
+async def test_edges_ask_with_any_method_and_strangers_are_refused(gate, method, target):
+    reply = await gate.ask(method, target, x_original_uri="/checkout", **JSON)
+    assert reply.status == 403
+    assert "edge.trust" in json.loads(reply.body)["detail"]
+    assert gate.room.calls == []
+
+
+async def test_a_trusted_edge_gets_its_answer(make_gate):
+    from gate.core.settings import Edge
+    from gate.edges import trust_for
+
+    gate = make_gate(edge={"trust": ["203.0.113.9/32"]})
+    gate.engine.trust = trust_for(Edge(trust=["203.0.113.9/32"]))
+    reply = await gate.ask("GET", "/__gate/authorize?dialect=traefik", x_original_uri="/checkout", **BROWSER)
+    assert reply.status == 503
+    assert "You are in line" in reply.text
+    assert any("gate_ticket_checkout" in cookie for cookie in reply.all("set-cookie"))
+    assert (await gate.ask("POST", "/__gate/authorize/envoy/shoes", **BROWSER)).status == 200
+
+
 # --------------------------------------------------------------------------- liveness
 
 
