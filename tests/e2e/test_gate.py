@@ -111,7 +111,7 @@ def test_a_crowd_is_admitted_at_the_rate_by_both_gates_in_order(place):
     assert statuses == [200] * 60
     entered = [when for when in admissions(read(shop.journal), "checkout") if when >= begin]
     assert len(entered) == 60
-    assert excess(entered, burst=5, rate=5) <= 0.5  # a request may take a tenth of a second longer to the shop than another
+    assert excess(entered, burst=5, rate=5) < 1  # one more visitor would be 1; less is the way from the gate to the shop
     # 60 visitors at 5 a second after a burst of 5 take 11 s; the rate is used, not just kept
     assert entered[-1] - entered[0] < 11 / 0.8
 
