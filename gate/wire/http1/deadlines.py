@@ -57,6 +57,9 @@ class Wheel:
     def watch(self, entry: Timed, seconds: float) -> None:
         """Let ``entry`` expire in ``seconds``, unless it is moved before."""
         due = entry.due = self.now + self.tick + seconds
+        slot = entry.slot
+        if 0 < slot <= due / self.tick:
+            return  # it will be looked at before that anyway
         slot = int(due / self.tick) + 1
         if entry.slot == 0:
             self._put(entry, slot)

@@ -135,10 +135,10 @@ class Door:
         """Decide, and start what was decided."""
         known = self.plans.quick(head, visitor.peer, visitor.tls)
         if known is not None:
-            decision, way, request = known
+            decision, way, method, request = known
             if head.length and self._too_large(visitor, head, decision):
                 return
-            Exchange(self, visitor, decision, way, request=request).start()
+            Exchange(self, visitor, decision, way, method=method, request=request).start()
             return
         try:
             visit = self.read(visitor, head)
@@ -185,7 +185,7 @@ class Door:
             engine = self.engine
             way = Way(engine.headers_for_visitor(visit, decision))
             request = self._request(head, visit, headers.for_origin(visit, engine.headers_for_origin(visit, decision)))
-            Exchange(self, visitor, decision, way, request=request, visit=visit).start()
+            Exchange(self, visitor, decision, way, method=visit.method.encode(), request=request, visit=visit).start()
         elif decision.outcome is Outcome.OWN:
             Handover(self, visitor, visit).start()
         else:

@@ -23,6 +23,7 @@ from gate.core.words import Outcome, Reason
 from gate.wire.http1.heads import VIA, body_bytes, connection_line
 from gate.wire.http1.origin import IDEMPOTENT, Server
 from gate.wire.http1.parser import CHUNKED, upgrade_of
+from gate.wire.http1.reply import BODILESS
 from gate.wire.http1.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Exchange:
         decision: Decision,
         way: "Way",
         *,
+        method: bytes,
         request: bytes,
         visit: Visit | None = None,
     ) -> None:
@@ -76,7 +78,7 @@ class Exchange:
         self._way = way
         self._request = request
         self._visit = visit
-        self.method = request[: request.index(b" ")]
+        self.method = method
         self._connection: OriginConnection | None = None
         self._server: Server | None = None
         self.sent = visitor.head.length == 0
@@ -89,7 +91,7 @@ class Exchange:
         self._attempt = door.engine.start(self._visit, self._decision)
         self._started = monotonic()
         if self.sent:
-            self._visitor.take(self)
+            self._visitor.adopt(self)
         else:
             route = self._decision.route
             self._limit = door.body_limit if route is None else route.body
@@ -157,7 +159,7 @@ class Exchange:
     def interim(self, reply: "Reply") -> None:
         """103 and its like go on to visitors who can read them; 100 is between the origin and us."""
         if reply.status != 100 and self._visitor.head.minor == 1:
-            self._visitor.transport.write(b"%b\r\n%b\r\n" % (reply.start, b"".join([line + b"\r\n" for line in reply.plain])))
+            self._visitor.transport.write(b"%b\r\n%b\r\n" % (reply.start, reply.plain))
 
     def replied(self, reply: "Reply", payload: bytes, ended: bool) -> None:
         """The head of the answer, with what came of its body."""
@@ -191,27 +193,34 @@ class Exchange:
     def _head(self, reply: "Reply") -> bytes:
         """The head of the answer, framed by what was seen of it."""
         visitor, way = self._visitor, self._way
+        usual = visitor.head.minor == 1 and visitor.keeps
+        if usual and way.shared and reply.length is not None:
+            made = reply.heads.get(way)
+            if made is None:
+                made = reply.heads[way] = self._make_head(reply)
+            return made
+        return self._make_head(reply)
+
+    def _make_head(self, reply: "Reply") -> bytes:
+        visitor, way = self._visitor, self._way
         minor = visitor.head.minor
         framing = b""
         if reply.length is not None:
             framing = b"content-length: %d\r\n" % reply.length
-        elif reply.body is not None:
+        elif reply.delimited != BODILESS:
             if minor:
                 self._chunked = True
                 framing = b"transfer-encoding: chunked\r\n"
             else:
                 visitor.closing = True  # HTTP/1.0 knows no other end than the end of the connection
-        plain = reply.plain
-        if reply.cached and not way.caches:
-            plain += reply.cached
-        plain.append(VIA)
-        start = reply.start
-        return b"%b\r\n%b\r\n%b%b%b\r\n" % (
-            start if start[:8] == b"HTTP/1.1" else b"HTTP/1.1" + start[8:],
-            b"\r\n".join(plain),
+        return b"%b\r\n%b%b%b%b%b%b\r\n" % (
+            reply.start,
+            reply.plain,
+            b"" if way.caches else reply.cached,
+            VIA,
             way.added,
             framing,
-            b"" if minor and visitor.keeps else connection_line(minor, keep=visitor.keeps),
+            connection_line(minor, keep=visitor.keeps),
         )
 
     def payload(self, data: bytes, ended: bool) -> None:
@@ -302,9 +311,8 @@ class Exchange:
         self._attempt.settle(Result(101, None, monotonic() - self._started))
         self._attempt.close()  # how long a tunnel lasts says nothing about the origin's load
         self._connection = None
-        reply.plain.append(VIA)
         visitor.transport.write(
-            b"%b\r\n%b\r\n%bconnection: upgrade\r\nupgrade: %b\r\n\r\n"
-            % (reply.start, b"\r\n".join(reply.plain), self._way.added, reply.upgrade)
+            b"%b\r\n%b%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n"
+            % (reply.start, reply.plain, VIA, self._way.added, reply.upgrade)
         )
         Tunnel(self._door, visitor, connection, self._decision).open(rest)

@@ -11,7 +11,7 @@ from gate.wire.http1.framing import LAST_CHUNK, chunk
 from gate.wire.http1.parser import CHUNKED
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-VIA: Final = b"via: 1.1 " + PSEUDONYM
+VIA: Final = b"via: 1.1 %b\r\n" % PSEUDONYM
 BODILESS: Final = frozenset({204, 304})
 BODIED: Final = frozenset({"POST", "PUT", "PATCH"})
 

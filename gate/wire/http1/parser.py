@@ -9,7 +9,6 @@ never those that belong to one visitor (cookies, credentials).
 """
 
 import re
-from enum import IntEnum
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -23,6 +22,8 @@ from gate.wire.http1.memo import Memo
 CHUNKED: Final = -1  # Head.length of a chunked body
 LINES_REMEMBERED: Final = 4096
 LONGEST_REMEMBERED: Final = 256  # bytes
+COMMONS_REMEMBERED: Final = 2048
+LONGEST_COMMON: Final = 1024  # bytes
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([\x21-\x7e]+) HTTP/1\.([01])")
 _VERSION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ ]+ HTTP/[0-9](?:\.[0-9]+)?")
@@ -31,29 +32,27 @@ _HARMLESS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b""})  # in C
 _CONTROLS = bytes(set(range(32)) - {9}) + b"\x7f"
 
 
-class Kind(IntEnum):
-    """What a field line means for the wire. All but ``PLAIN`` need a look of their own."""
-
-    PLAIN = 0  # goes to the origin as it came
-    HOP = 1  # for this connection only (RFC 9110 section 7.6.1): goes nowhere
-    HOST = 2
-    COOKIE = 3
-    CONNECTION = 4
-    LENGTH = 5
-    CODING = 6
-    UPGRADE = 7
-    EXPECT = 8
-    OTHER = 9  # forwarding fields, the gate's own, and whatever else the header rules treat specially
+# What a field line means for the wire. All but PLAIN need a look of their own. Plain numbers: they are compared per line.
+PLAIN: Final = 0  # goes to the origin as it came
+HOP: Final = 1  # for this connection only, or saying what the gate does not listen to: goes nowhere
+HOST: Final = 2
+COOKIE: Final = 3
+CONNECTION: Final = 4
+LENGTH: Final = 5
+CODING: Final = 6
+UPGRADE: Final = 7
+EXPECT: Final = 8
+OTHER: Final = 9  # forwarding fields, the gate's own, and whatever else the header rules treat specially
 
 
-_KINDS: Final[dict[bytes, Kind]] = {
-    b"host": Kind.HOST,
-    b"cookie": Kind.COOKIE,
-    b"connection": Kind.CONNECTION,
-    b"content-length": Kind.LENGTH,
-    b"transfer-encoding": Kind.CODING,
-    b"upgrade": Kind.UPGRADE,
-    b"expect": Kind.EXPECT,
+_KINDS: Final[dict[bytes, int]] = {
+    b"host": HOST,
+    b"cookie": COOKIE,
+    b"connection": CONNECTION,
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
 }
 _DROPPED: Final = (HOP_BY_HOP | OVERRIDES | {b"proxy"}) - _KINDS.keys()
 _PRIVATE_NAMES: Final = frozenset({b"cookie", b"authorization", b"proxy-authorization", b"gate-ticket", b"gate-pass"})
@@ -68,42 +67,53 @@ class Limits:
         self.head, self.fields, self.target = head, fields, target
 
 
-class Head:
-    """One request head.
+class Common:
+    """What a head says besides its request line and its cookies; many visitors' heads have it alike.
 
-    ``plain`` are the field lines that go to the origin unchanged, ``special`` the others with their kind, ``others`` those
-    of :attr:`Kind.OTHER`. ``length``: bytes of body to come, or :data:`CHUNKED`. ``named``: Connection names further fields.
+    ``plain``: the lines that go to the origin unchanged, each with its end. ``others``: lines of kind OTHER.
+    ``named``: Connection names further fields. ``where``: for the fast path, the forwarding lines for a peer.
     """
 
     __slots__ = (
         "cookies",
+        "count",
         "expects",
         "host",
         "keep_alive",
         "length",
-        "line",
-        "lines",
-        "minor",
         "named",
         "others",
         "plain",
-        "special",
         "upgrade",
+        "where",
     )
 
-    line: bytes
-    lines: list[bytes]
-    plain: list[bytes]
-    special: list[tuple[int, bytes]]
-    others: list[bytes]
     cookies: list[bytes]
-    named: bool
-    host: bytes
-    length: int
-    minor: int
-    keep_alive: bool
-    upgrade: bool
+    count: int
     expects: bool
+    host: bytes
+    keep_alive: bool
+    length: int
+    named: bool
+    others: list[bytes]
+    plain: bytes
+    upgrade: bool
+    where: tuple[str | None, bool, bytes] | None
+
+
+class Head:
+    """One request head. ``length``: bytes of body to come, or :data:`CHUNKED`."""
+
+    __slots__ = ("block", "common", "cookies", "keep_alive", "length", "line", "minor")
+
+    def __init__(self, block: bytes, line: bytes, minor: int, common: Common, cookies: list[bytes]) -> None:
+        self.block = block
+        self.line = line
+        self.minor = minor
+        self.common = common
+        self.cookies = cookies
+        self.length = common.length
+        self.keep_alive = common.keep_alive
 
     @property
     def method(self) -> bytes:
@@ -115,7 +125,7 @@ class Head:
 
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
         """All fields in order, names in lower case."""
-        pairs = (line.partition(b":") for line in self.lines)
+        pairs = (line.partition(b":") for line in self.block[:-4].split(b"\r\n")[1:])
         return tuple((name.lower(), value.strip(b" \t")) for name, _, value in pairs)
 
 
@@ -138,16 +148,46 @@ class Parser:
         self._special_names = special_names
         self._kinds: Memo[bytes, int] = Memo(LINES_REMEMBERED)
         self._starts: Memo[bytes, int] = Memo(LINES_REMEMBERED)
+        self._commons: Memo[bytes, Common] = Memo(COMMONS_REMEMBERED)
 
     def read(self, block: bytes) -> Head:
         """The head in ``block``, which ends with the empty line. Raises :class:`~gate.core.facts.Refusal`."""
-        lines = block[:-4].split(b"\r\n")
-        if len(lines) > self.limits.fields + 1:
-            raise Refusal(431, Reason.TOO_LARGE, f"more than {self.limits.fields} header fields")
-        head = Head()
-        line = head.line = lines.pop(0)
+        end = block.find(b"\r\n")
+        line = block[:end]
         minor = self._starts.young.get(line)
-        head.minor = self._read_request_line(line) if minor is None else minor
+        if minor is None:
+            minor = self._read_request_line(line)
+        at = block.find(b"\r\nCookie: ", end)
+        if at < 0:
+            at = block.find(b"\r\ncookie: ", end)  # as HTTP/2 edges write it
+        if at >= 0:
+            stop = block.find(b"\r\n", at + 10)
+            cookie = block[at + 10 : stop]
+            rest = block[end:at] + block[stop:]
+            if len(cookie.translate(None, _CONTROLS)) != len(cookie):
+                raise _malformed("a control character in a header value")
+            common = (self._commons.young.get(rest) if minor else None) or self._read_common(rest, minor, 1)
+            cookies = [cookie.strip(b" \t"), *common.cookies]
+        else:
+            rest = block[end:]
+            common = (self._commons.young.get(rest) if minor else None) or self._read_common(rest, minor, 0)
+            cookies = common.cookies
+        try:
+            HttpRequestParser(_SILENT).feed_data(block)
+        except HttpParserUpgrade:
+            pass
+        except HttpParserError as error:
+            raise self._second_opinion(error) from None
+        return Head(block, line, minor, common, cookies)
+
+    def _read_common(self, rest: bytes, minor: int, more: int) -> Common:
+        """The lines of ``rest``, which begins and ends with an empty one. There were ``more`` lines that are not in it."""
+        found = self._commons.find(rest) if minor else None
+        if found is not None and found.count + more <= self.limits.fields:
+            return found
+        lines = rest[2:-4].split(b"\r\n") if len(rest) > 4 else []
+        if len(lines) + more > self.limits.fields:
+            raise Refusal(431, Reason.TOO_LARGE, f"more than {self.limits.fields} header fields")
         known = self._kinds.young
         plain: list[bytes] = []
         special: list[tuple[int, bytes]] = []
@@ -159,15 +199,17 @@ class Parser:
                 special.append((kind, line))
             else:
                 plain.append(line)
-        head.lines, head.plain, head.special = lines, plain, special
-        self._weigh(head)
-        try:
-            HttpRequestParser(_SILENT).feed_data(block)
-        except HttpParserUpgrade:
-            pass
-        except HttpParserError as error:
-            raise self._second_opinion(head, error) from None
-        return head
+        common = Common()
+        common.count = len(lines)
+        common.plain = b"\r\n".join(plain) + b"\r\n" if plain else b""
+        common.where = None
+        self._weigh(common, special, minor)
+        if minor and len(rest) <= LONGEST_COMMON and len(lines) < self.limits.fields and not self._private(lines):
+            self._commons.put(rest, common)
+        return common
+
+    def _private(self, lines: list[bytes]) -> bool:
+        return any(line.partition(b":")[0].lower() in _PRIVATE_NAMES for line in lines)
 
     # -- one line
 
@@ -185,8 +227,6 @@ class Parser:
         return minor
 
     def _learn(self, line: bytes) -> int:
-        if line[:7] == b"Cookie:" and len(line.translate(None, _CONTROLS)) == len(line):
-            return Kind.COOKIE
         found = self._kinds.find(line)
         if found is not None:
             return found
@@ -207,53 +247,53 @@ class Parser:
             self._kinds.put(line, kind)
         return kind
 
-    def _kind_of(self, name: bytes) -> Kind:
+    def _kind_of(self, name: bytes) -> int:
         if name in _DROPPED:
-            return Kind.HOP
+            return HOP
         if name in self._special_names or name == b"via" or name.startswith(b"gate-") or is_claim(name):
-            return Kind.OTHER
-        return Kind.PLAIN
+            return OTHER
+        return PLAIN
 
     # -- what the special lines say together
 
-    def _weigh(self, head: Head) -> None:
+    def _weigh(self, head: Common, special: list[tuple[int, bytes]], minor: int) -> None:
         host: bytes | None = None
         length: bytes | None = None
         coding: bytes | None = None
         cookies: list[bytes] = []
         others: list[bytes] = []
-        keep_alive = head.minor == 1
+        keep_alive = minor == 1
         tokens: list[bytes] = []
         upgrade = expects = False
-        for kind, line in head.special:
-            if kind == Kind.HOST:
+        for kind, line in special:
+            if kind == HOST:
                 if host is not None:
                     raise _malformed("more than one Host")
                 host = line[5:].strip(b" \t")
-            elif kind == Kind.COOKIE:
+            elif kind == COOKIE:
                 cookies.append(line[7:].strip(b" \t"))
-            elif kind == Kind.CONNECTION:
+            elif kind == CONNECTION:
                 tokens += [token.strip(b" \t").lower() for token in line[11:].split(b",")]
-            elif kind == Kind.LENGTH:
+            elif kind == LENGTH:
                 if length is not None:
                     raise _malformed("more than one Content-Length")
                 length = line[15:].strip(b" \t")
-            elif kind == Kind.CODING:
+            elif kind == CODING:
                 if coding is not None:
                     raise _malformed("more than one Transfer-Encoding")
                 coding = line[18:].strip(b" \t").lower()
-            elif kind == Kind.UPGRADE:
+            elif kind == UPGRADE:
                 upgrade = True
-            elif kind == Kind.EXPECT:
+            elif kind == EXPECT:
                 if line[7:].strip(b" \t").lower() != b"100-continue":
                     raise _malformed("only 100-continue can be expected (RFC 9110 section 10.1.1)", 417)
-                expects = head.minor == 1
-            elif kind == Kind.OTHER:
+                expects = minor == 1
+            elif kind == OTHER:
                 others.append(line)
         if host is None:
             raise _malformed("no Host")
         head.host, head.cookies, head.others, head.expects = host, cookies, others, expects
-        head.length = self._body_length(head, length, coding)
+        head.length = self._body_length(minor, length, coding)
         if tokens:
             if b"close" in tokens:
                 keep_alive = False
@@ -262,13 +302,13 @@ class Parser:
         head.keep_alive = keep_alive
         head.named = any(token not in _HARMLESS for token in tokens)
         # RFC 9110 section 7.8 lets us ignore an Upgrade; one with a body is, or the body could be read as a request
-        head.upgrade = upgrade and b"upgrade" in tokens and head.minor == 1 and head.length == 0
+        head.upgrade = upgrade and b"upgrade" in tokens and minor == 1 and head.length == 0
 
-    def _body_length(self, head: Head, length: bytes | None, coding: bytes | None) -> int:
+    def _body_length(self, minor: int, length: bytes | None, coding: bytes | None) -> int:
         if coding is not None:
             if length is not None:
                 raise _malformed("both Content-Length and Transfer-Encoding (RFC 9112 section 6.3)")
-            if head.minor == 0:
+            if minor == 0:
                 raise _malformed("Transfer-Encoding in HTTP/1.0 (RFC 9112 section 6.1)")
             if coding != b"chunked":
                 raise _malformed("a transfer coding other than chunked")
@@ -279,7 +319,7 @@ class Parser:
             raise _malformed("Content-Length is not a number")
         return int(length)
 
-    def _second_opinion(self, head: Head, error: HttpParserError) -> Refusal:
+    def _second_opinion(self, error: HttpParserError) -> Refusal:
         if type(error).__name__ == "HttpParserInvalidMethodError":
             return Refusal(501, Reason.METHOD, "not a method known here")
         return _malformed("not HTTP/1.1")
@@ -287,7 +327,7 @@ class Parser:
 
 def upgrade_of(head: Head) -> bytes | None:
     """What the visitor wants to speak instead, when that may be passed on; h2c never is (it would hide requests from us)."""
-    if not head.upgrade:
+    if not head.common.upgrade:
         return None
     values = [value for name, value in head.fields() if name == b"upgrade"]
     if len(values) != 1 or b"," in values[0] or values[0].lower().startswith((b"h2", b"http")):

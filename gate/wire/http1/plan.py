@@ -23,7 +23,7 @@ from gate.core.words import Outcome, Reason
 from gate.wire import contract, headers
 from gate.wire.http1.heads import BODIED, lines, request_framing
 from gate.wire.http1.memo import Memo
-from gate.wire.http1.parser import Head
+from gate.wire.http1.parser import Common, Head
 
 PLANS: Final = 4096  # request lines remembered
 PASSES: Final = 24_576  # verified passes remembered
@@ -44,12 +44,16 @@ class Engine(contract.Engine, Protocol):
 
 
 class Way:
-    """What is added to an answer on its way to the visitor, as lines. ``caches``: they replace the origin's cache fields."""
+    """What is added to an answer on its way to the visitor, as lines. ``caches``: they replace the origin's cache fields.
 
-    __slots__ = ("added", "caches")
+    ``shared``: the same object comes back with other requests.
+    """
 
-    def __init__(self, fields: Fields) -> None:
+    __slots__ = ("added", "caches", "shared")
+
+    def __init__(self, fields: Fields, *, shared: bool = False) -> None:
         self.added = lines(fields)
+        self.shared = shared
         self.caches = any(name in _CACHE for name, _ in fields)
 
 
@@ -65,10 +69,11 @@ class Template:
 class Plan:
     """One request line. ``template`` is None while the fast path does not know the answer."""
 
-    __slots__ = ("bodied", "method", "needle", "path", "revoked", "room", "route", "snapshot", "start", "template")
+    __slots__ = ("bodied", "method", "needle", "path", "revoked", "room", "route", "snapshot", "start", "template", "verb")
 
     def __init__(self, visit: Visit, room: Room | None, route: Route | None) -> None:
         self.method = visit.method
+        self.verb = visit.method.encode()
         self.bodied = visit.method in BODIED
         self.path = visit.path
         target = visit.path.raw + (b"?" + visit.query if visit.query else b"")
@@ -116,7 +121,7 @@ class Plans:
         settings = self._engine.settings
         if len(head.line) > 1024 or not head.target.startswith(b"/"):
             return
-        self._hosts.put(head.host, visit.host)
+        self._hosts.put(head.common.host, visit.host)
         if looks_at_visitor(visit, settings):
             return
         self._plans.put(head.line, Plan(visit, room_for(visit, settings), route_for(visit, settings)))
@@ -144,15 +149,15 @@ class Plans:
         key = (decision.room, id(decision.route), decision.reason)
         template = self._templates.get(key)
         if template is None:
-            way = Way(self._engine.headers_for_visitor(visit, decision))
+            way = Way(self._engine.headers_for_visitor(visit, decision), shared=True)
             half = room.session / 2 if room is not None else 0.0
             template = self._templates[key] = Template(replace(decision, held=None), half, way)
         return template
 
     # ------------------------------------------------------------------ the fast path
 
-    def quick(self, head: Head, peer: str | None, tls: bool) -> tuple[Decision, Way, bytes] | None:
-        """Decision, way back and head for the origin, when they are known; None: take the slow path."""
+    def quick(self, head: Head, peer: str | None, tls: bool) -> tuple[Decision, Way, bytes, bytes] | None:
+        """Decision, way back, method and head for the origin, when they are known; None: take the slow path."""
         plan = self._plans.young.get(head.line) or self._plans.find(head.line)
         if plan is None:
             return None
@@ -161,12 +166,17 @@ class Plans:
         if plan.snapshot is not snapshot:
             self._refresh(plan, snapshot)
         template = plan.template
-        if template is None or head.upgrade or head.named or len(head.cookies) > 1:
+        cookies = head.cookies
+        common = head.common
+        if template is None or common.upgrade or common.named or len(cookies) > 1:
             return None
-        where = self._forwarding(head, peer, tls)
-        if where is None:
-            return None
-        cookie = head.cookies[0] if head.cookies else b""
+        where = common.where
+        if where is None or where[0] != peer or where[1] is not tls:
+            made = self._forwarding(common, peer, tls)
+            if made is None:
+                return None
+            where = common.where = (peer, tls, made)
+        cookie = cookies[0] if cookies else b""
         block = b""
         decision = template.decision
         if decision.reason is Reason.UNGUARDED:
@@ -199,15 +209,15 @@ class Plans:
                 known.block = lines(engine.headers_for_origin(_NOBODY, decision))
                 known.signed = snapshot.taken
             block = known.block
-        plain = head.plain
         return (
             decision,
             template.way,
+            plan.verb,
             b"%b%b%b%b%b%b\r\n"
             % (
                 plan.start,
-                where,
-                b"\r\n".join(plain) + b"\r\n" if plain else b"",
+                where[2],
+                common.plain,
                 b"cookie: %b\r\n" % rest if rest else b"",
                 block,
                 request_framing(head.length, plan.method) if head.length or plan.bodied else b"",
@@ -235,7 +245,7 @@ class Plans:
                 self._followed[held.id] = count, max(expires, held.expires)
         return known if known.held.room == room.name else None
 
-    def _forwarding(self, head: Head, peer: str | None, tls: bool) -> bytes | None:
+    def _forwarding(self, head: Common, peer: str | None, tls: bool) -> bytes | None:
         """Host, forwarding and other special lines for the origin, as :func:`gate.wire.headers.for_origin` makes them."""
         key = (head.host, peer, tls, *head.others) if head.others else (head.host, peer, tls)
         found = self._forwarded.young.get(key)
@@ -245,7 +255,7 @@ class Plans:
                 self._forwarded.put(key, found)
         return found
 
-    def _make_forwarding(self, head: Head, peer: str | None, tls: bool) -> bytes | None:
+    def _make_forwarding(self, head: Common, peer: str | None, tls: bool) -> bytes | None:
         host = self._hosts.find(head.host)
         if host is None:
             return None

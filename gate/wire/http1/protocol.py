@@ -128,6 +128,12 @@ class VisitorConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         state = self._state
         if state == IDLE:
+            size = len(data)
+            if not self._ahead and not self._paused and 4 < size <= self.door.limits.head and data[0] > 0x20:
+                whole = data.find(b"\r\n\r\n") == size - 4
+                if whole:  # the usual case: one head and nothing else
+                    self._begin(data)
+                    return
             self._ahead = self._ahead + data if self._ahead else data
             if self._paused:
                 self._flow()
@@ -236,6 +242,10 @@ class VisitorConnection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ reading a body
 
+    def adopt(self, job: Job) -> None:
+        """``job`` serves the current request, which has no body."""
+        self._job = job
+
     def take(self, job: Job) -> None:
         """``job`` serves the current request from here on, and gets its body."""
         self._job = job
@@ -243,7 +253,7 @@ class VisitorConnection(asyncio.Protocol):
             if self._ahead:
                 ahead, self._ahead = self._ahead, b""
                 self._feed(ahead)
-            elif self.head.expects:
+            elif self.head.common.expects:
                 self.transport.write(CONTINUE)
             if self._upload is not None:
                 self.door.wheel.watch(self, BODY_WINDOW)
@@ -321,7 +331,7 @@ class VisitorConnection(asyncio.Protocol):
         if self._state != BUSY or job is not self._job:
             return
         upload = self._upload
-        if upload is not None and (self.head.expects or not isinstance(upload, Sized) or upload.left > DRAIN_BYTES):
+        if upload is not None and (self.head.common.expects or not isinstance(upload, Sized) or upload.left > DRAIN_BYTES):
             self.closing = True
         self._answered = True
         self.transport.write(answer_bytes(answer, self.head.method, self.head.minor, keep=self.keeps, date=self.door.date))

@@ -5,13 +5,12 @@ the whole response garbage: it is not passed on, and its connection is not used 
 """
 
 import re
-from enum import IntEnum
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gate.wire import headers
-from gate.wire.http1.framing import BadFraming, Body, Chunked, Sized, UntilClose
+from gate.wire.http1.framing import Body, Chunked, Sized, UntilClose
 from gate.wire.http1.memo import Memo
 
 MAX_HEAD: Final = 64 << 10  # bytes
@@ -23,55 +22,70 @@ _CONTROLS = bytes(set(range(32)) - {9}) + b"\x7f"
 _OUR_COOKIE = re.compile(rb"\s*(?:__Host-)?gate_(?:ticket|pass)_", re.IGNORECASE)
 LINES_REMEMBERED: Final = 4096
 LONGEST_REMEMBERED: Final = 128  # bytes
+REPLIES_REMEMBERED: Final = 1024
+LONGEST_REPLY: Final = 1024  # bytes
 
 
 class Garbage(Exception):
     """Not an HTTP/1.1 response, or not one that reads the same to everybody. The text says why."""
 
 
-class Kind(IntEnum):
-    PLAIN = 0  # to the visitor as it came
-    HOP = 1  # goes nowhere: for this connection, or imitating the gate
-    LENGTH = 2
-    CODING = 3
-    CONNECTION = 4
-    CACHE = 5  # replaced where the gate says how the answer may be stored
-    COMMAND = 6  # the origin's word to the gate
-    UPGRADE = 7
+# What a field line means for the wire. Plain numbers: they are compared per line.
+PLAIN: Final = 0  # to the visitor as it came
+HOP: Final = 1  # goes nowhere: for this connection, or imitating the gate
+LENGTH: Final = 2
+CODING: Final = 3
+CONNECTION: Final = 4
+CACHE: Final = 5  # replaced where the gate says how the answer may be stored
+COMMAND: Final = 6  # the origin's word to the gate
+UPGRADE: Final = 7
+PERSONAL: Final = 8  # plain, and never remembered
 
-
-_KINDS: Final[dict[bytes, Kind]] = {
-    b"content-length": Kind.LENGTH,
-    b"transfer-encoding": Kind.CODING,
-    b"connection": Kind.CONNECTION,
-    b"gate-command": Kind.COMMAND,
-    b"upgrade": Kind.UPGRADE,
-    **dict.fromkeys(headers.CACHE_FIELDS, Kind.CACHE),
-    **dict.fromkeys(headers.HOP_BY_HOP - {b"connection", b"transfer-encoding", b"upgrade"}, Kind.HOP),
+_KINDS: Final[dict[bytes, int]] = {
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"connection": CONNECTION,
+    b"gate-command": COMMAND,
+    b"upgrade": UPGRADE,
+    **dict.fromkeys(headers.CACHE_FIELDS, CACHE),
+    **dict.fromkeys(headers.HOP_BY_HOP - {b"connection", b"transfer-encoding", b"upgrade"}, HOP),
 }
 
 
 class Reply:
-    """One response head. ``plain`` are the lines that go to the visitor unchanged, ``cached`` its cache fields.
+    """One response head; may be shared by many responses, so nothing in it changes.
 
-    ``length``: the Content-Length, also where no body follows (HEAD, 304), or None. ``body``: its reader; None: no body.
+    ``plain`` are the lines that go to the visitor unchanged, ``cached`` its cache fields, each with its end. ``length``: the
+    Content-Length, also where no body follows (HEAD, 304), or None. ``delimited``: how the body ends.
+    ``heads``: what was made of it for visitors, by the way it went back.
     """
 
-    __slots__ = ("body", "cached", "commands", "keep_alive", "length", "plain", "start", "status", "upgrade")
+    __slots__ = ("cached", "commands", "delimited", "heads", "keep_alive", "length", "plain", "start", "status", "upgrade")
 
+    cached: bytes
+    commands: list[bytes]
+    delimited: int
+    heads: dict[object, bytes]
+    keep_alive: bool
+    length: int | None
+    plain: bytes
     start: bytes
     status: int
-    plain: list[bytes]
-    cached: list[bytes]
-    commands: list[bytes]
-    length: int | None
-    body: Body | None
-    keep_alive: bool
     upgrade: bytes | None
 
+    def body(self) -> Body | None:
+        """A reader of this response's body; None: it has none."""
+        if self.delimited == SIZED:
+            return Sized(self.length or 0)
+        if self.delimited == CHUNKED:
+            return Chunked()
+        return UntilClose() if self.delimited == UNTIL_CLOSE else None
 
+
+BODILESS, SIZED, CHUNKED, UNTIL_CLOSE = range(4)
 _kinds: Memo[bytes, int] = Memo(LINES_REMEMBERED)
 _starts: Memo[bytes, tuple[int, int]] = Memo(256)
+_replies: Memo[bytes, Reply] = Memo(REPLIES_REMEMBERED)
 
 
 class _Silent:
@@ -82,67 +96,90 @@ _SILENT = _Silent()
 
 
 def read_reply(block: bytes, method: bytes) -> Reply:
-    """The head in ``block``, which ends with the empty line, as the answer to ``method``. Raises :class:`Garbage`."""
+    """The head in ``block``, which ends with the empty line, as the answer to ``method``. Raises :class:`Garbage`.
+
+    An origin says the same to many within a second; what was read once is remembered, unless it sets a cookie.
+    """
+    if method != b"HEAD":
+        found = _replies.young.get(block)
+        if found is not None:
+            return found
     lines = block[:-4].split(b"\r\n")
+    if len(lines) > MAX_FIELDS:
+        raise Garbage("too many header fields")
     reply = Reply()
-    start = reply.start = lines.pop(0)
-    known_start = _starts.young.get(start) or _read_status_line(start)
-    minor, status = known_start
-    reply.status = status
+    start = lines.pop(0)
+    reply.start = start if start[:8] == b"HTTP/1.1" else b"HTTP/1.1" + start[8:]
+    minor, reply.status = _starts.young.get(start) or _read_status_line(start)
     known = _kinds.young
     plain: list[bytes] = []
-    cached: list[bytes] = []
-    commands: list[bytes] = []
-    length: bytes | None = None
-    coding: bytes | None = None
-    tokens: list[bytes] | None = None
-    reply.upgrade = None
+    special: list[tuple[int, bytes]] = []
+    personal = method == b"HEAD" or len(block) > LONGEST_REPLY
     for line in lines:
         kind = known.get(line)
         if kind is None:
             kind = _learn(line)
-        if kind == 0:
+            if kind == PERSONAL:
+                personal, kind = True, PLAIN
+        if kind:
+            special.append((kind, line))
+        else:
             plain.append(line)
-        elif kind == 2:
-            if length is not None:
-                raise Garbage("more than one Content-Length")
-            length = line[15:].strip(b" \t")
-        elif kind == 3:
-            if coding is not None:
-                raise Garbage("more than one Transfer-Encoding")
-            coding = line[18:].strip(b" \t").lower()
-        elif kind == 4:
-            tokens = (tokens or []) + [token.strip(b" \t").lower() for token in line[11:].split(b",")]
-        elif kind == 5:
-            cached.append(line)
-        elif kind == 6:
-            commands.append(line[13:].strip(b" \t"))
-        elif kind == 7:
-            reply.upgrade = line[8:].strip(b" \t")
-    if len(lines) > MAX_FIELDS:
-        raise Garbage("too many header fields")
-    keep_alive = minor == 1
-    if tokens is not None:
-        if b"close" in tokens:
-            keep_alive = False
-        elif b"keep-alive" in tokens:
-            keep_alive = True
-        if any(token not in _HARMLESS for token in tokens):
-            named = headers.named_by_connection(((b"connection", b",".join(tokens)),))
-            plain = [line for line in plain if line.partition(b":")[0].lower() not in named]
-            cached = [line for line in cached if line.partition(b":")[0].lower() not in named]
-    reply.plain, reply.cached, reply.commands, reply.keep_alive = plain, cached, commands, keep_alive
-    _delimit(reply, minor, method, length, coding)
+    _weigh(reply, special, plain, minor=minor, method=method)
     try:
         HttpResponseParser(_SILENT).feed_data(block)
     except HttpParserUpgrade:
         pass
     except HttpParserError as error:
         raise Garbage(str(error)) from None
+    reply.heads = {}
+    if not personal and not reply.commands:
+        _replies.put(block, reply)
     return reply
 
 
-def _delimit(reply: Reply, minor: int, method: bytes, length: bytes | None, coding: bytes | None) -> None:
+def _weigh(reply: Reply, special: list[tuple[int, bytes]], plain: list[bytes], *, minor: int, method: bytes) -> None:
+    """What the special lines say together."""
+    length: bytes | None = None
+    coding: bytes | None = None
+    cached: list[bytes] = []
+    commands: list[bytes] = []
+    tokens: list[bytes] = []
+    reply.upgrade = None
+    for kind, line in special:
+        if kind == LENGTH:
+            if length is not None:
+                raise Garbage("more than one Content-Length")
+            length = line[15:].strip(b" \t")
+        elif kind == CODING:
+            if coding is not None:
+                raise Garbage("more than one Transfer-Encoding")
+            coding = line[18:].strip(b" \t").lower()
+        elif kind == CONNECTION:
+            tokens += [token.strip(b" \t").lower() for token in line[11:].split(b",")]
+        elif kind == CACHE:
+            cached.append(line)
+        elif kind == COMMAND:
+            commands.append(line[13:].strip(b" \t"))
+        elif kind == UPGRADE:
+            reply.upgrade = line[8:].strip(b" \t")
+    reply.keep_alive = minor == 1
+    if b"close" in tokens:
+        reply.keep_alive = False
+    elif b"keep-alive" in tokens:
+        reply.keep_alive = True
+    if any(token not in _HARMLESS for token in tokens):
+        named = headers.named_by_connection(((b"connection", b",".join(tokens)),))
+        plain = [line for line in plain if line.partition(b":")[0].lower() not in named]
+        cached = [line for line in cached if line.partition(b":")[0].lower() not in named]
+    reply.plain = b"".join([line + b"\r\n" for line in plain])
+    reply.cached = b"".join([line + b"\r\n" for line in cached])
+    reply.commands = commands
+    _delimit(reply, minor, method, length=length, coding=coding)
+
+
+def _delimit(reply: Reply, minor: int, method: bytes, *, length: bytes | None, coding: bytes | None) -> None:
+    """RFC 9112 section 6.3, with no mercy for two answers to the same question."""
     status = reply.status
     reply.length = None
     if length is not None:
@@ -155,15 +192,15 @@ def _delimit(reply: Reply, minor: int, method: bytes, length: bytes | None, codi
         raise Garbage("a transfer coding other than chunked")
     if status < 200 or status == 204:
         reply.length = None
-        reply.body = None
-    elif method == b"HEAD" or status == 304:
-        reply.body = None
+        reply.delimited = BODILESS
+    elif method == b"HEAD" or status == 304 or reply.length == 0:
+        reply.delimited = BODILESS
     elif coding is not None:
-        reply.body = Chunked()
+        reply.delimited = CHUNKED
     elif reply.length is not None:
-        reply.body = Sized(reply.length) if reply.length else None
+        reply.delimited = SIZED
     else:
-        reply.body = UntilClose()
+        reply.delimited = UNTIL_CLOSE
         reply.keep_alive = False
 
 
@@ -188,13 +225,10 @@ def _learn(line: bytes) -> int:
         raise Garbage("a control character in a header value")
     lower = name.lower()
     if lower == b"set-cookie":
-        return Kind.HOP if _OUR_COOKIE.match(value) else Kind.PLAIN
+        return HOP if _OUR_COOKIE.match(value) else PERSONAL
     kind = _KINDS.get(lower)
     if kind is None:
-        kind = Kind.HOP if lower.startswith(b"gate-") else Kind.PLAIN
+        kind = HOP if lower.startswith(b"gate-") else PLAIN
     if len(line) <= LONGEST_REMEMBERED:
         _kinds.put(line, kind)
     return kind
-
-
-__all__ = ["MAX_HEAD", "BadFraming", "Garbage", "Reply", "read_reply"]

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gate.core.settle import Trouble
 from gate.wire.http1.deadlines import NEVER, Wheel
-from gate.wire.http1.framing import BadFraming, UntilClose
-from gate.wire.http1.reply import MAX_HEAD, Garbage, Reply, read_reply
+from gate.wire.http1.framing import BadFraming, Body, UntilClose
+from gate.wire.http1.reply import MAX_HEAD, SIZED, Garbage, Reply, read_reply
 
 if TYPE_CHECKING:
     from gate.wire.http1.origin import Server
@@ -37,6 +37,7 @@ class OriginConnection(asyncio.Protocol):
     """``user`` is None while the connection is idle in its pool."""
 
     __slots__ = (
+        "_body",
         "_buffer",
         "_interims",
         "_reply",
@@ -62,6 +63,7 @@ class OriginConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.due, self.slot = NEVER, 0
         self._reply: Reply | None = None
+        self._body: Body | None = None
         self._buffer = b""
         self._interims = 0
 
@@ -116,7 +118,7 @@ class OriginConnection(asyncio.Protocol):
         elif reply is None:
             untouched = not self._buffer and not self._interims
             user.troubled(Trouble.RESET, stale=self.used > 0 and untouched)
-        elif exc is None and isinstance(reply.body, UntilClose):
+        elif exc is None and isinstance(self._body, UntilClose):
             user.payload(b"", True)
         else:
             user.truncated()
@@ -147,8 +149,8 @@ class OriginConnection(asyncio.Protocol):
         try:
             if reply is None:
                 self._head(user, data)
-            elif reply.body is not None:
-                body = reply.body
+            elif self._body is not None:
+                body = self._body
                 payload = body.feed(data)
                 ended = body.done
                 if ended:
@@ -190,7 +192,11 @@ class OriginConnection(asyncio.Protocol):
             if self.user is not user:
                 return
         self._buffer = b""
-        body = reply.body
+        if reply.length == len(data) and reply.delimited == SIZED:  # the usual case: all of it at once
+            self._end(user, reply, b"")
+            user.replied(reply, data, True)
+            return
+        body = self._body = reply.body()
         if body is None:
             self._end(user, reply, data)
             user.replied(reply, b"", True)

@@ -151,11 +151,12 @@ def check_one(method, target, fields, pass_kind, orders, tls, trusted, edge_head
         known = plans.quick(head, "10.0.0.1", tls)
         if known is None:
             return
-        decision, way, request = known
+        decision, way, verb, request = known
         expected = decide(visit, engine.snapshot, engine.settings)
         assert isinstance(expected, Decision)
         assert expected.outcome is Outcome.FORWARD
         assert decision == expected
+        assert verb == method.encode()
         slow = Way(engine.headers_for_visitor(visit, expected))
         assert (way.added, way.caches) == (slow.added, slow.caches)
         outgoing = headers.for_origin(visit, engine.headers_for_origin(visit, expected))
