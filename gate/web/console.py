@@ -236,15 +236,16 @@ PAST = 600.0  # seconds in a curve
 def curve(history: list[tuple[float, int]], now: float) -> dict[str, Any] | None:
     """How many waited, as an SVG line in a field of 600 by 40, and in words. None when there is nothing to tell yet."""
     points = [(moment, waiting) for moment, waiting in history if now - PAST <= moment <= now]
-    if len(points) < 2:
+    most = max((waiting for _, waiting in points), default=0)
+    if len(points) < 2 or most == 0:
         return None
-    top = max(waiting for _, waiting in points) or 1
-    line = " ".join(f"{PAST - now + moment:.0f},{39 - 38 * waiting / top:.1f}" for moment, waiting in points)
-    start, end = line.partition(",")[0], line.rpartition(" ")[2].partition(",")[0]
-    most, before, last = max(waiting for _, waiting in points), points[0][1], points[-1][1]
-    minutes = max(1, round((now - points[0][0]) / 60))
+    begin = points[0][0]
+    span = max(1.0, points[-1][0] - begin)
+    line = " ".join(f"{600 * (moment - begin) / span:.0f},{39 - 38 * waiting / most:.1f}" for moment, waiting in points)
+    before, last = points[0][1], points[-1][1]
+    minutes = max(1, round((now - begin) / 60))
     text = f"Waiting, last {minutes} min: from {_number(before)} to {_number(last)}, at most {_number(most)}"
-    return {"line": line, "area": f"{start},40 {line} {end},40", "text": text}
+    return {"line": line, "area": f"0,40 {line} 600,40", "text": text}
 
 
 def _edited(form: dict[str, str], room: RoomStatus) -> dict[str, Any]:

@@ -299,9 +299,10 @@ def test_the_curve_says_in_words_what_it_draws() -> None:
     found = curve([(now - 900, 9999), (now - 300, 10), (now - 150, 1284), (now, 0)], now)
     assert found is not None
     assert found["text"] == "Waiting, last 5 min: from 10 to 0, at most 1\u202f284"
-    assert found["line"] == "300,38.7 450,1.0 600,39.0"
-    assert found["area"] == "300,40 300,38.7 450,1.0 600,39.0 600,40"
-    assert curve([(now - 4, 0), (now, 0)], now) is not None
+    assert found["line"] == "0,38.7 300,1.0 600,39.0"
+    assert found["area"] == "0,40 0,38.7 300,1.0 600,39.0 600,40"
+    assert curve([(now - 4, 0), (now, 0)], now) is None
+    assert curve([(now - 4, 0), (now, 1)], now) is not None
 
 
 def test_the_last_minutes_are_remembered(gate: Listener, olga: Person) -> None:
