@@ -20,7 +20,7 @@ from gate.core.credentials import KEY_BYTES, Key, KeyRing, WeakKey
 FILE = "keys.json"
 KEEP = 4  # keys that stay in the ring, however old
 RETIRE = 86400.0  # seconds a key verifies after it has stopped signing; longer than anybody stands in line
-LEAD = 10.0  # seconds between listing a key and signing with it; workers read the file every second
+LEAD = 60.0  # seconds between listing a key and signing with it, to get it to every worker of every gate
 MOST = 32  # keys; a visitor's forged ticket is checked against each
 
 
