@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import secrets
 import signal
 import socket
@@ -113,6 +114,7 @@ async def worker(plan: Plan) -> AsyncIterator[ASGIApp]:
         quotas=Quotas(link),
         pages=Pages(settings),
         meter=meter,
+        access=logs.AccessLog(settings.log, random.random) if settings.log.access != "off" else None,
     )
     emails = Emails(state / "emails.db")
     await link.start()

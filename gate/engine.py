@@ -48,6 +48,12 @@ class Meter(Protocol):
     def origin(self, result: Result) -> None: ...
 
 
+class Access(Protocol):
+    """One line per request, or per so many; :class:`gate.logs.AccessLog`."""
+
+    def __call__(self, visit: Visit, decision: Decision, status: int, seconds: float, *, sent: int = 0) -> None: ...
+
+
 @dataclass(slots=True)
 class Shop:
     """The origin as this worker knows it."""
@@ -70,6 +76,7 @@ class Engine:
         quotas: Quotas,
         pages: Pages,
         meter: Meter,
+        access: Access | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +85,7 @@ class Engine:
         self.trust = trust
         self.pages = pages
         self.meter = meter
+        self.access = access
         self.now = clock
         self.ticks = ticks
         self.orders = Orders()
@@ -242,11 +250,11 @@ class Engine:
                     return self.pages.canned(decision.route.fallback, visit)
                 return self.pages.fallback(visit, decision, now)
 
-    def refuse(self, refusal: Refusal, wants: Form = "html") -> Answer:
+    def refuse(self, refusal: Refusal, wants: Form = "html", languages: tuple[str, ...] = ()) -> Answer:
         """The answer to a request that could not be read."""
         decision = Decision(Outcome.REFUSE, refusal.reason, detail=refusal.detail)
         self.meter.decided(decision)
-        answer = self.pages.problem(refusal.status, refusal.detail, wants)
+        answer = self.pages.problem(refusal.status, refusal.detail, wants, languages, reason=refusal.reason)
         return answer.plus((b"gate-decision", decision.label.encode()))
 
     def cookies(self, visit: Visit, decision: Decision) -> Fields:
@@ -255,7 +263,7 @@ class Engine:
         fields: list[tuple[bytes, bytes]] = []
         if decision.outcome in (Outcome.WAIT, Outcome.CLOSED) and decision.ticket is not None:
             room = decision.ticket.room
-            if visit.tickets.get(room) != decision.ticket:
+            if visit.tickets.get(room) != decision.ticket and not _sent_by_another_site(visit):
                 fields.append(set_cookie("ticket", room, self.keyring.sign_ticket(decision.ticket), TICKET_AGE, secure=secure))
         granted = decision.granted or (self._renew(decision) if decision.renew else None)
         if granted is not None:
@@ -333,14 +341,19 @@ class Engine:
             await asyncio.wait(set(self._tasks), timeout=2.0)
 
 
+def _sent_by_another_site(visit: Visit) -> bool:
+    """A form of another site comes without our cookies, yet could replace them: the visitor would lose a better place."""
+    return visit.method not in ("GET", "HEAD") and visit.header(b"sec-fetch-site") == b"cross-site"
+
+
 class Attempt:
     """One forwarded request, from just before it goes out until it is over."""
 
-    __slots__ = ("_breaker", "_closed", "_decision", "_engine", "_generation", "_settled")
+    __slots__ = ("_breaker", "_closed", "_engine", "_generation", "_settled", "decision")
 
     def __init__(self, engine: Engine, decision: Decision) -> None:
         self._engine = engine
-        self._decision = decision
+        self.decision = decision  # in the end what :meth:`settle` made of it
         self._settled = self._closed = False
         self._breaker = engine.shop.breakers.get(decision.route.name) if decision.route is not None else None
         self._generation: int | None = None
@@ -367,7 +380,8 @@ class Attempt:
             self._breaker.report(self._generation, not is_failure(result), tick)
             if self._breaker.generation != before:
                 engine.compose()
-        return settle(self._decision, result)
+        self.decision = settle(self.decision, result)
+        return self.decision
 
     def close(self) -> None:
         """Over. Without :meth:`settle` the visitor left first, which counts for nothing."""

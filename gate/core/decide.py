@@ -23,6 +23,7 @@ from ipaddress import IPv6Address, ip_network
 
 from gate.core.credentials import Pass, Ticket
 from gate.core.decision import Ask, Claim, Decision, Hit, Join, Told
+from gate.core.line import AWAY
 from gate.core.settings import Bypass, Limit, Room, Route, Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Visit
@@ -119,7 +120,10 @@ def _newcomer(room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | N
 
 
 def is_called(ticket: Ticket, view: RoomView) -> bool:
-    """Tickets of an earlier epoch came before everything that this epoch has numbered."""
+    """Tickets of an earlier epoch came before everything that this epoch has numbered. Whether a place by time, given while
+    the store was away, is called only the store can tell."""
+    if ticket.number >= AWAY:
+        return True
     return ticket.epoch < view.epoch or (ticket.epoch == view.epoch and ticket.number <= view.serving)
 
 

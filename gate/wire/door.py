@@ -6,6 +6,7 @@ answer of the gate, or an exchange with the origin. Runs under uvicorn (``http="
 """
 
 import logging
+import time
 from types import TracebackType
 from typing import Any
 
@@ -54,13 +55,7 @@ class Door:
     # ------------------------------------------------------------------ http
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        watched = _Watched(send)
         try:
             await self._serve(scope, receive, watched)
         except Truncated as error:
@@ -69,18 +64,18 @@ class Door:
         except Exception:
             # The gate never answers 500: whatever broke in here, the visitor is told to come back.
             log.exception("a request failed inside the gate")
-            if started:
+            if watched.status:
                 raise
             await send_answer(LAST_RESORT, scope["method"], receive, send, body_waits=True)
 
-    async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Message, receive: Receive, send: "_Watched") -> None:
         engine = self._engine
         headers = lowered(scope["headers"])
         body_waits, asked = _body(headers)
         try:
             visit = self._read(scope, headers)
         except Refusal as refusal:
-            answer = engine.refuse(refusal, negotiate.form(headers)).plus(*refusal.headers)
+            answer = engine.refuse(refusal, negotiate.form(headers), negotiate.languages(headers)).plus(*refusal.headers)
             await send_answer(answer, scope["method"], receive, send, body_waits=True, asked=asked or not body_waits)
             return
         decision = await engine.consider(visit)
@@ -92,9 +87,12 @@ class Door:
                 await Exchange(self.origin, engine, visit, decision, attempt, receive=receive, send=send).run()
             finally:
                 attempt.close()
+                decision = attempt.decision
         else:
             answer = engine.answer(visit, decision)
             await send_answer(answer, visit.method, receive, send, body_waits=body_waits, asked=asked)
+        if engine.access is not None:
+            engine.access(visit, decision, send.status, time.monotonic() - send.begun, sent=send.sent)
 
     def _read(self, scope: Message, headers: Headers) -> Visit:
         engine = self._engine
@@ -128,13 +126,16 @@ class Door:
                 visit = self._read(scope, headers)
             except Refusal as refusal:
                 await send_denial(
-                    engine.refuse(refusal, negotiate.form(headers)).plus(*refusal.headers), extensions, receive, send
+                    engine.refuse(refusal, negotiate.form(headers), negotiate.languages(headers)).plus(*refusal.headers),
+                    extensions,
+                    receive,
+                    send,
                 )
                 return
             decision = await engine.consider(visit)
             if decision.outcome is Outcome.OWN:
                 nothing = Refusal(404, Reason.ENDPOINT, "no WebSocket here")
-                await send_denial(engine.refuse(nothing, visit.accepts), extensions, receive, send)
+                await send_denial(engine.refuse(nothing, visit.accepts, visit.languages), extensions, receive, send)
             elif decision.outcome is not Outcome.FORWARD:
                 await send_denial(engine.answer(visit, decision), extensions, receive, send)
             else:
@@ -156,6 +157,25 @@ class Door:
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+
+class _Watched:
+    """The server's ``send``, seen through: what was answered, how much, and since when."""
+
+    __slots__ = ("_send", "begun", "sent", "status")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = time.monotonic()
+        self.status = 0  # 0: nothing has gone out
+        self.sent = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.sent += len(message.get("body", b""))
+        await self._send(message)
 
 
 def _body(headers: Headers) -> tuple[bool, bool]:

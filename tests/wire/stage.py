@@ -65,6 +65,11 @@ class Engine:
         self.commands: list[bytes] = []
         self.for_origin: tuple[tuple[bytes, bytes], ...] = ((b"gate-room", b"checkout"), (b"gate-visitor", b"v"))
         self.for_visitor: tuple[tuple[bytes, bytes], ...] = ()
+        self.lines: list[tuple[Decision, int, int]] = []  # what the access log was told: decision, status, bytes
+
+    def access(self, visit: Any, decision: Decision, status: int, seconds: float, *, sent: int = 0) -> None:
+        assert seconds >= 0
+        self.lines.append((decision, status, sent))
 
     def now(self) -> float:
         return time.time()
@@ -84,7 +89,7 @@ class Engine:
     def answer(self, visit: Any, decision: Decision) -> Answer:
         return Answer(503, ((b"gate-decision", decision.label.encode()), (b"content-type", b"text/plain")), b"the gate's page")
 
-    def refuse(self, refusal: Any, wants: str = "html") -> Answer:
+    def refuse(self, refusal: Any, wants: str = "html", languages: tuple[str, ...] = ()) -> Answer:
         return Answer(refusal.status, ((b"content-type", b"text/plain"),), f"refused: {refusal.detail}".encode())
 
     def headers_for_origin(self, visit: Any, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:

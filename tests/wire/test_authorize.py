@@ -39,7 +39,7 @@ class Engine:
     def answer(self, visit, decision):
         return Answer(self.status, ((b"retry-after", b"5"), (b"set-cookie", b"gate_ticket_checkout=t")), b"page")
 
-    def refuse(self, refusal, wants="html"):
+    def refuse(self, refusal, wants="html", languages=()):
         return Answer(refusal.status, (), refusal.detail.encode())
 
     def headers_for_origin(self, visit, decision):

@@ -219,3 +219,13 @@ async def test_connections_to_the_origin_are_kept():
         for _ in range(5):
             await stage.send(b"GET / HTTP/1.1")
         assert stage.shop.connections == 1
+
+
+async def test_the_access_log_hears_what_was_decided_in_the_end():
+    async with staged() as stage:
+        forwarded = await stage.send(b"GET / HTTP/1.1")
+        stage.engine.decision = WAIT
+        await stage.send(b"GET /checkout HTTP/1.1")
+        (first, status, sent), (second, waited, _) = stage.engine.lines
+        assert (first.outcome, status, sent) == (Outcome.FORWARD, 200, len(forwarded.body))
+        assert (second, waited) == (WAIT, 503)
