@@ -123,10 +123,14 @@ async def worker(plan: Plan) -> AsyncIterator[ASGIApp]:
     await engine.refresh()
     door = Door(engine, visitor_app(engine, emails))
     pulse = Pulse(plan, engine, door)
+    log, known_problem = logs.get("gate.app"), [keys.problem]
 
     async def each_second() -> None:
         if keys.reload():
             engine.keyring = keys.ring
+        if keys.problem != known_problem[0]:
+            known_problem[0] = keys.problem
+            log.error("keys_not_read", why=keys.problem) if keys.problem else log.info("keys_read")
         meter.flush()
         await asyncio.to_thread(memory.save)
         pulse.beat()

@@ -26,13 +26,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, Any
 
-from gate import config, logs
+from gate import config, logs, private
 from gate.core.settings import Settings
 from gate.keys import BadKeyFile, ensure_keyring
 from gate.operators import BadOperators, ensure_operators
 from gate.private import Unsafe
 from gate.store.embedded import Embedded, EmbeddedError
 from gate.web import metrics
+from gate.web.artwork import PageError
+from gate.web.pages import Pages
 
 log = logs.get("gate.serve")
 DRAIN = 30.0  # seconds a child may take to finish what it has begun
@@ -121,6 +123,10 @@ class Supervisor:
 
     async def start(self) -> None:
         """Everything up and every child ready. Raises :class:`StartError`; then nothing is left running."""
+        try:
+            Pages(self.settings)
+        except PageError as error:
+            raise StartError(str(error)) from error
         self._prepare(self.settings.state)
         self._warn(config.examine(self.config_path).warnings)
         try:
@@ -146,7 +152,7 @@ class Supervisor:
     def _prepare(self, state: Path) -> None:
         """The state directory with keys, operators and an empty place for what the processes say."""
         try:
-            (state / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
+            private.make_directory(private.make_directory(state) / "run")
             self._lock = (state / "run" / "gate.lock").open("wb")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -297,8 +303,12 @@ class Supervisor:
             self._reload.clear()
             try:
                 settings = self._amend(config.load(self.config_path))
+                Pages(settings)
             except config.ConfigError as error:
                 log.error("config_refused", problems=[str(problem) for problem in error.problems])
+                continue
+            except PageError as error:
+                log.error("config_refused", problems=[str(error)])
                 continue
             self._warn(config.examine(self.config_path).warnings)
             for problem in self._unchangeable(settings):
