@@ -65,6 +65,14 @@ def open_client(url: str, password: str | None, *, timeout: float, connections: 
     raise BadStoreUrl(f"{url!r} is not a store; write {FORMS}")
 
 
+async def close_client(client: Client) -> None:
+    """Closes its connections, and those to the sentinels, which redis-py leaves open."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    await client.aclose()
+    for sentinel in manager.sentinels if manager is not None else ():
+        await sentinel.aclose()
+
+
 def _several(url: str, port: int) -> tuple[str | None, str | None, list[tuple[str, int]], str]:
     """User, password, hosts and path of a URL that names several hosts."""
     split = urlsplit(url)

@@ -195,21 +195,21 @@ class Line:
         return await mine
 
     async def _lease(self, terms: Terms) -> None:
+        trouble = StoreUnavailable("no number was leased")
         try:
             while self._joining:
                 size = min(LARGEST, self._block.next_size(self._clock()) + len(self._joining) - 1)
-                try:
-                    first, epoch = await self._run("lease", terms, size)
-                except StoreUnavailable as error:
-                    while self._joining:
-                        _settle(self._joining.popleft(), error)
-                    return
+                first, epoch = await self._run("lease", terms, size)
                 now = self._clock()
                 self._block.refill(int(first), int(epoch), size, now)
                 while self._joining and (found := self._block.take(now)) is not None:
                     _settle(self._joining.popleft(), found)
-        finally:
+        except StoreUnavailable as error:
+            trouble = error
+        finally:  # whatever happened, nobody is left standing
             self._leasing = None
+            while self._joining:
+                _settle(self._joining.popleft(), trouble)
 
     def _ticket(self, id_: str, epoch: int, number: int) -> Ticket:
         return Ticket(self.name, epoch, number, int(self._clock() * 1000), id_)

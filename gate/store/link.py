@@ -22,12 +22,13 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     ResponseError,
     TryAgainError,
 )
 
-from gate.store.client import Client, open_client
+from gate.store.client import Client, close_client, open_client
 
 T = TypeVar("T")
 PROBE_EVERY = 0.5  # seconds between two tries to reach a store that is away, plus or minus a fifth
@@ -110,7 +111,7 @@ class Link:
             await asyncio.wait(self._flying, timeout=4 * self.deadline)
         client, self._client = self._client, None
         if client is not None:
-            await client.aclose()
+            await close_client(client)
 
     async def run(self, name: str, keys: list[str], args: list[str | int | float | bytes]) -> Any:
         """Runs ``gate/store/lua/<name>.lua``. Raises :class:`StoreUnavailable`."""
@@ -148,7 +149,7 @@ class Link:
             if isinstance(error, _AWAY) or str(error).startswith(_AWAY_WORDS):
                 raise self._failed(str(error)) from error
             raise StoreUnavailable(str(error)) from error
-        except (RedisError, OSError) as error:  # redis-py's time-outs and Python's are among them
+        except (RedisError, RedisClusterException, OSError) as error:  # redis-py's time-outs and Python's are among them
             raise self._failed(str(error) or type(error).__name__) from error
 
     async def _in_a_slot(self, operation: Callable[[], Awaitable[T]]) -> T:

@@ -8,12 +8,13 @@ import json
 import secrets
 import sys
 import time
+from contextlib import suppress
 
 from gate.core.credentials import Ticket, new_id
 from gate.core.decision import Entry
 from gate.core.line import Terms
 from gate.store.line import Line
-from gate.store.link import Link
+from gate.store.link import Link, StoreUnavailable
 from gate.store.memory import Memory
 
 VISITORS = 12
@@ -31,7 +32,9 @@ async def main(url: str, room: str, amount: str, period: str, burst: str, active
     def note(entry: Entry) -> bool:
         if entry.status == "entered":
             at = round((entry.expires - SESSION) * 1e6)
-            assert admitted.setdefault(entry.ticket.id, at) == at, "the same ticket entered twice"
+            if admitted.setdefault(entry.ticket.id, at) != at:
+                assert line.state.epoch > 1, "the same ticket entered twice"
+                admitted[f"{entry.ticket.id} again"] = at  # its mark was lost with the store; it paid again
         return entry.status == "entered"
 
     async def visitor() -> None:
@@ -40,13 +43,16 @@ async def main(url: str, room: str, amount: str, period: str, burst: str, active
             ticket: Ticket = entry.ticket
             while not note(entry) and time.monotonic() < until:
                 await asyncio.sleep(min(entry.retry_after, 0.3))
-                entry = await line.claim(ticket, terms, patience=0.2)
+                with suppress(StoreUnavailable):
+                    entry = await line.claim(ticket, terms, patience=0.2)
             if entry.status == "entered":  # again, as a reload would
-                note(await line.claim(ticket, terms))
+                with suppress(StoreUnavailable):
+                    note(await line.claim(ticket, terms))
 
     async def ticker() -> None:
         while time.monotonic() < until:
-            await line.tick(terms)
+            with suppress(StoreUnavailable):
+                await line.tick(terms)
             await asyncio.sleep(0.25)
 
     await asyncio.gather(ticker(), *(visitor() for _ in range(VISITORS)))

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +17,16 @@ pytestmark = pytest.mark.slow
 PROCESSES = 4
 
 
-def hammered(store: Embedded, room: str, terms: Terms, seconds: float) -> list[int]:
+def hammered(
+    store: Embedded, room: str, terms: Terms, seconds: float, meanwhile: Callable[[], None] = lambda: None
+) -> list[int]:
     """Admissions by the store's clock, in microseconds, of several processes at once."""
     active = "-" if terms.active is None else str(terms.active)
     numbers = (terms.amount, terms.period, terms.burst, active, seconds)
     command = [sys.executable, "-m", hammer.__name__, store.url, room, *map(str, numbers)]
     root = Path(__file__).parents[2]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) for _ in range(PROCESSES)]
+    meanwhile()
     admitted: list[int] = []
     for process in running:
         said, _ = process.communicate(timeout=60)
@@ -62,3 +67,19 @@ def test_the_measure_would_see_one_too_many() -> None:
 def test_no_more_than_the_cap_are_inside(store: Embedded, room: str) -> None:
     terms = Terms(1000, 1, burst=1000, active=25)
     assert len(hammered(store, room, terms, 2.0)) == 25
+
+
+def test_a_store_that_is_killed_and_comes_back_empty_gives_no_token_twice(own_store: Embedded) -> None:
+    terms = Terms(10, 1, burst=20)
+
+    def kill_twice() -> None:
+        for _ in range(2):
+            time.sleep(2.0)
+            assert own_store.process is not None
+            own_store.process.kill()
+            own_store.process.wait()
+            own_store.start()
+
+    admitted = hammered(own_store, "checkout", terms, 6.0, kill_twice)
+    assert excess(admitted, terms) <= 0
+    assert len(admitted) > 30
