@@ -1,6 +1,5 @@
 """A built wheel, alone in an empty environment outside the repository, is the whole product."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -54,7 +53,7 @@ def test_it_runs_the_demo(wheel, tmp_path):
         demo.send_signal(signal.SIGINT)
         code = demo.wait(60)
     assert code == 0
-    alive = [pid for pid in os.listdir("/proc") if pid.isdigit() and str(venv).encode() in _command(pid)]
+    alive = [path.name for path in Path("/proc").iterdir() if path.name.isdigit() and str(venv).encode() in _command(path)]
     assert alive == []
 
 
@@ -65,8 +64,8 @@ def _status(url: str) -> int:
         return 0
 
 
-def _command(pid: str) -> bytes:
+def _command(process: Path) -> bytes:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return (process / "cmdline").read_bytes()
     except OSError:
         return b""
