@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Coroutine
 from email.utils import formatdate
 from types import TracebackType
@@ -16,7 +17,7 @@ from gate.core.words import Outcome, Reason
 from gate.wire import headers
 from gate.wire.http1.deadlines import Wheel
 from gate.wire.http1.exchange import Exchange
-from gate.wire.http1.handover import Handover
+from gate.wire.http1.handover import Handover, Shared
 from gate.wire.http1.heads import lines, request_framing
 from gate.wire.http1.origin import Origins
 from gate.wire.http1.parser import Head, Limits, Parser, upgrade_of
@@ -54,10 +55,10 @@ class Door:
     """The visitors' side of one worker.
 
     Usage: ``async with Door(engine, app) as door: uvicorn.Config(app, http=door.protocol, …)``. ``app`` serves ``/__gate/``;
-    its scope has the visit as ``gate.visit``.
+    its scope has the visit as ``gate.visit``. ``tls`` is for origins with https; by default the system's authorities vouch.
     """
 
-    def __init__(self, engine: Engine, app: App, *, origins: Origins | None = None) -> None:
+    def __init__(self, engine: Engine, app: App, *, tls: ssl.SSLContext | None = None) -> None:
         settings = engine.settings
         self.engine = engine
         self.app = app
@@ -66,8 +67,9 @@ class Door:
         special = frozenset({settings.edge.header.lower().encode()} if settings.edge.header else ())
         self.parser = Parser(self.limits, special)
         self.plans = Plans(engine)
+        self.shared = Shared(self)
         self.wheel = Wheel()
-        self.origins = origins or Origins(settings.origin, self.wheel)
+        self.origins = Origins(settings.origin, self.wheel, tls)
         self.tunnels: set[Tunnel] = set()
         self.state: ServerState = _NoState()
         self.connections: set[Any] = self.state.connections
@@ -133,6 +135,10 @@ class Door:
 
     def serve(self, visitor: VisitorConnection, head: Head) -> None:
         """Decide, and start what was decided."""
+        shared = self.shared.find(head)
+        if shared is not None and self.plans.knows_host(head) and visitor.keeps:
+            visitor.send_whole(shared)
+            return
         known = self.plans.quick(head, visitor.peer, visitor.tls)
         if known is not None:
             decision, way, method, request = known

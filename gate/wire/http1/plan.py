@@ -119,12 +119,17 @@ class Plans:
     def learn(self, head: Head, visit: Visit) -> None:
         """``visit`` was read from ``head``: the same line and the same Host will be read the same way."""
         settings = self._engine.settings
-        if len(head.line) > 1024 or not head.target.startswith(b"/"):
+        if head.common.host not in self._hosts.young:
+            self._hosts.put(head.common.host, visit.host)
+        if head.line in self._plans.young or len(head.line) > 1024 or not head.target.startswith(b"/"):
             return
-        self._hosts.put(head.common.host, visit.host)
         if looks_at_visitor(visit, settings):
             return
         self._plans.put(head.line, Plan(visit, room_for(visit, settings), route_for(visit, settings)))
+
+    def knows_host(self, head: Head) -> bool:
+        """Was a request with this Host accepted before?"""
+        return self._hosts.find(head.common.host) is not None
 
     def _refresh(self, plan: Plan, snapshot: Snapshot) -> None:
         """Ask :func:`decide` what happens to a visitor with a good pass, while ``snapshot`` is in force."""

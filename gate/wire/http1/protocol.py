@@ -337,6 +337,12 @@ class VisitorConnection(asyncio.Protocol):
         self.transport.write(answer_bytes(answer, self.head.method, self.head.minor, keep=self.keeps, date=self.door.date))
         self.finish()
 
+    def send_whole(self, answer: bytes) -> None:
+        """Answer the current request, which has no body, with these bytes."""
+        self._answered = True
+        self.transport.write(answer)
+        self.finish()
+
     def refuse(self, refusal: Refusal) -> None:
         """Answer a request that cannot be read, or not any further, and read no more on this connection."""
         self.closing = True

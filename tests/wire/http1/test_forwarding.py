@@ -1,6 +1,11 @@
 """Requests that go through: heads, bodies, keep-alive, pipelining, framing in both directions."""
 
 import asyncio
+import ssl
+import subprocess
+
+from gate.wire.http1.door import Door
+from tests.wire.http1.rig import CALLS, Visitor, make_engine, own_app
 
 
 async def test_a_request_goes_through_and_the_connection_is_kept(start):
@@ -113,3 +118,57 @@ async def test_own_endpoints_are_handed_over(start):
     assert (status, fields["content-length"], body) == (200, ["26"], b"")
     status, _, _ = await visitor.get("/__gate/boom")
     assert status == 503
+
+
+async def test_a_document_for_everyone_is_made_once_in_a_while(start):
+    gate = await start(hosts=["shop.test"])
+    visitors = [await gate.visitor() for _ in range(5)]
+    CALLS.clear()
+    for _ in range(20):
+        answers = [await visitor.get("/__gate/rooms/checkout/status") for visitor in visitors]
+        assert {status for status, _, _ in answers} == {200}
+        assert all(body.startswith(b'{"serving":') for _, _, body in answers)
+    assert len(CALLS) < 20
+    await visitors[0].send(b"GET /__gate/rooms/checkout/status HTTP/1.1\r\nHost: evil.test\r\n\r\n")
+    assert (await visitors[0].answer())[0] == 421
+    before = len(CALLS)
+    async with asyncio.timeout(10):
+        while len(CALLS) == before:
+            await visitors[1].get("/__gate/rooms/checkout/status")
+    status, _, body = await visitors[1].get("/__gate/rooms/checkout/status", method="HEAD")
+    assert (status, body) == (200, b"")
+
+
+async def test_tls_on_both_sides(tmp_path, origin):
+    """Visitors come by https, and the origin's certificate is checked against its name."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    names = "subjectAltName=DNS:localhost"
+    subprocess.run([*command.split(), "-addext", names, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(cert, key)
+    trusting = ssl.create_default_context(cafile=str(cert))
+    shop = await asyncio.start_server(origin._serve, "127.0.0.1", 0, ssl=server_side)
+    port = shop.sockets[0].getsockname()[1]
+    loop = asyncio.get_running_loop()
+    for name, expected in (("localhost", 200), ("127.0.0.1", 503)):
+        engine = make_engine(origin={"servers": [f"https://{name}:{port}"]})
+        async with Door(engine, own_app, tls=trusting) as door:
+            server = await loop.create_server(door.protocol, "127.0.0.1", 0, ssl=server_side)
+            visitor = Visitor(
+                *await asyncio.open_connection(
+                    "127.0.0.1", server.sockets[0].getsockname()[1], ssl=trusting, server_hostname="localhost"
+                )
+            )
+            for _ in range(2):
+                status, _, body = await visitor.get("/a")
+                assert status == expected
+            if expected == 200:
+                assert body == b"GET /a 0"
+                assert b"\r\nx-forwarded-proto: https\r\n" in origin.heads[0]
+            status, fields, _ = await visitor.get("/checkout/a", "Connection: close")
+            assert fields["set-cookie"][0].startswith("__Host-gate_ticket_checkout=")
+            assert await visitor.rest() == b""
+            visitor.writer.close()
+            server.close()
+    shop.close()
