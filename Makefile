@@ -30,7 +30,7 @@ test: $(STAMP) debian ## every test, in its short form
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 debian: ## Debian packages for the tests: chromium, redis-server (as root; else it says what is left out)
 	@.ci/debian

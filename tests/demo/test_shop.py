@@ -52,14 +52,14 @@ async def test_a_visitor_buys_and_the_confirmation_gives_the_seat_back(shop: Sho
 @pytest.mark.parametrize(("changes", "status"), [({"rate": "0.01"}, 400), ({"email": "nobody"}, 400), ({"rate": "7.99"}, 200)])
 async def test_only_the_live_and_the_flat_rate_are_taken(shop: ShopProcess, changes: dict[str, str], status: int) -> None:
     async with browser() as visitor:
-        await visitor.post(f"{shop.url}/cart/add", data={"product": "mug"})
+        await (await visitor.post(f"{shop.url}/cart/add", data={"product": "mug"})).read()
         async with await buy(visitor, shop, **changes) as page:
             assert page.status == status
 
 
 async def test_a_cart_that_was_tampered_with_is_an_empty_one(shop: ShopProcess) -> None:
     async with browser() as visitor:
-        await visitor.post(f"{shop.url}/cart/add", data={"product": "mug"})
+        await (await visitor.post(f"{shop.url}/cart/add", data={"product": "mug"})).read()
         value = next(cookie.value for cookie in visitor.cookie_jar if cookie.key == "shop_cart")
     for cookie, empty in ((value, False), (value[:-1] + ("A" if value[-1] != "A" else "E"), True)):
         async with browser() as stranger, stranger.get(f"{shop.url}/cart", headers={"Cookie": f"shop_cart={cookie}"}) as page:
@@ -69,7 +69,7 @@ async def test_a_cart_that_was_tampered_with_is_an_empty_one(shop: ShopProcess) 
 async def test_sold_out_is_said_kindly(shop: ShopProcess) -> None:
     async with browser() as visitor:
         for _ in range(4):
-            await visitor.post(f"{shop.url}/cart/add", data={"product": "lantern"})
+            await (await visitor.post(f"{shop.url}/cart/add", data={"product": "lantern"})).read()
         async with await buy(visitor, shop) as page:
             assert page.status == 409
             assert "only 3 left. Nothing was ordered" in await page.text()
@@ -86,7 +86,7 @@ async def test_knobs_break_one_part_and_leave_the_rest(shop: ShopProcess) -> Non
             assert page.status == 200
         shop.turn(all="dead")
         with pytest.raises(aiohttp.ClientError):
-            await visitor.get(f"{shop.url}/healthz")
+            await (await visitor.get(f"{shop.url}/healthz")).read()
         shop.turn(all="ok", reviews="ok")
         async with visitor.get(f"{shop.url}/reviews/mug") as page:
             assert page.status == 200
@@ -129,7 +129,7 @@ async def test_the_journal_tells_what_arrived(shop: ShopProcess) -> None:
 
 async def test_a_killed_shop_comes_back_with_its_carts_and_stock(shop: ShopProcess) -> None:
     async with browser() as visitor:
-        await visitor.post(f"{shop.url}/cart/add", data={"product": "lantern"})
+        await (await visitor.post(f"{shop.url}/cart/add", data={"product": "lantern"})).read()
         shop.kill()
         shop.start()
         async with await buy(visitor, shop) as page:
