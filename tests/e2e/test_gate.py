@@ -29,6 +29,11 @@ def settings(shop: Shop, store: StoreServer, **more):
             "health": {"path": "/healthz", "every": "200ms", "timeout": "500ms", "fall": 3, "rise": 2},
         },
         "rooms": {"checkout": {**ROOM, **more.pop("room", {})}},
+        "limits": [{"match": "/search", "rate": "3/minute"}],
+        "routes": [
+            {"match": "/reviews/**", "class": "sheddable", "fallback": {"html": "<p>Reviews are resting.</p>"}},
+            {"match": "/recommendations/**", "class": "sheddable", "fallback": {"status": 204}},
+        ],
         **more,
     }
 
@@ -270,6 +275,30 @@ def test_orders_work_while_the_store_is_away(place):
         store.signal(signal.SIGCONT)
     a.command("fallback", "auto")
     eventually(lambda: {fetch(a.url + "/").status for _ in range(10)} == {200}, 5)
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_back_by_both_gates(place):
+    a, b, *_ = place
+    replies = [fetch((a, b)[turn % 2].url + "/search?q=mug", headers=JSON) for turn in range(5)]
+    assert [reply.status for reply in replies] == [200, 200, 200, 429, 429]
+    last = replies[-1]
+    assert last.decision == "limit; reason=rate-limit"
+    assert 1 <= int(last.headers["retry-after"]) <= 60
+    assert "r=0" in last.headers["ratelimit"]
+    assert last.headers["content-type"] == "application/problem+json"
+    assert fetch(a.url + "/").status == 200
+
+
+def test_what_is_shed_answers_its_fallback_at_once_and_the_rest_goes_on(place):
+    a, b, *_ = place
+    order(place, "shed", "1")
+    reviews = fetch(b.url + "/reviews/mug")
+    assert (reviews.status, reviews.decision, reviews.text) == (200, "shed; reason=ordered", "<p>Reviews are resting.</p>")
+    assert fetch(a.url + "/recommendations/mug").status == 204
+    assert fetch(a.url + "/product/mug").status == 200
+    order(place, "shed", "2")
+    assert fetch(a.url + "/product/mug").decision == "shed; reason=ordered"
+    assert Visitor(a, b).enter().status == 200
 
 
 def test_a_killed_worker_is_replaced_and_nobody_loses_a_place(place):
