@@ -69,7 +69,7 @@ class Door:
         self.plans = Plans(engine)
         self.shared = Shared(self)
         self.wheel = Wheel()
-        self.origins = Origins(settings.origin, self.wheel, tls)
+        self.origin = Origins(settings.origin, self.wheel, tls)
         self.tunnels: set[Tunnel] = set()
         self.state: ServerState = _NoState()
         self.connections: set[Any] = self.state.connections
@@ -94,7 +94,7 @@ class Door:
     async def close(self) -> None:
         """Close what is left; uvicorn has waited for what was in flight."""
         self.draining = True
-        self.origins.close()
+        self.origin.close()
         self.wheel.stop()
         for connection in list(self.connections):
             connection.transport.abort()

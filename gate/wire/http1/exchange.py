@@ -98,7 +98,7 @@ class Exchange:
             self._visitor.take(self)
             if self.gone:
                 return
-        server = self._server = door.origins.choose()
+        server = self._server = door.origin.choose()
         connection = server.take(self, idempotent=self.method in IDEMPOTENT)
         if connection is not None:
             self.connected(connection)
@@ -115,7 +115,7 @@ class Exchange:
         request = self._request
         if not self.sent or self._uploaded:
             self._request = b""
-        seconds = self._first_byte if self.sent else self._door.origins.idle_timeout
+        seconds = self._first_byte if self.sent else self._door.origin.idle_timeout
         connection.begin(self, request, seconds)
         if not self.sent and len(request) > HIGH_WATER:
             self._visitor.hold_upload(False)
@@ -125,7 +125,7 @@ class Exchange:
         route = self._decision.route
         if route is not None and route.first_byte is not None:
             return route.first_byte
-        return self._door.origins.first_byte
+        return self._door.origin.first_byte
 
     def body(self, data: bytes, ended: bool) -> None:
         """A piece of the visitor's body."""
@@ -144,7 +144,7 @@ class Exchange:
                 self._visitor.hold_upload(True)
         else:
             connection.transport.write(framed)
-            connection.expect(self._first_byte if ended else self._door.origins.idle_timeout)
+            connection.expect(self._first_byte if ended else self._door.origin.idle_timeout)
 
     def upload_paused(self) -> None:
         if not self.sent:
@@ -257,7 +257,7 @@ class Exchange:
 
     def failed(self, trouble: Trouble) -> None:
         """No connection came; nothing was sent, so another server may be asked, whatever the method."""
-        origins = self._door.origins
+        origins = self._door.origin
         if trouble is Trouble.CONNECT and not self._retried and len(origins.servers) > 1:
             self._retried = True
             server = self._server = origins.choose(self._server)

@@ -48,6 +48,7 @@ class Server:
         self.origins = origins
         self.idle: list[OriginConnection] = []
         self.total = 0  # connections open or being opened
+        self.up = True  # by the word of the health checks
         self.failures = 0  # failed connects in a row
         self.ejected_until = 0.0  # loop time
         self._waiting: deque[tuple[float, Caller]] = deque()
@@ -193,15 +194,21 @@ class Origins:
         self._resolve_at = RESOLVE_EVERY
 
     def choose(self, avoid: Server | None = None) -> Server:
-        """The less busy of two servers picked at random; not an ejected one, and not ``avoid``, while there are others."""
+        """The less busy of two servers picked at random; while there are others, not one that is down or ejected, nor ``avoid``."""
         if self._only is not None:
             return self._only
         now = self.wheel.now
-        fit = [server for server in self.servers if server.ejected_until <= now and server is not avoid]
-        fit = fit or [server for server in self.servers if server is not avoid]
+        able = [server for server in self.servers if server is not avoid]
+        fit = [server for server in able if server.up and server.ejected_until <= now] or able
         if len(fit) > 2:
             fit = self._random(fit, 2)
         return min(fit, key=lambda server: server.outstanding)
+
+    def mark(self, url: str, up: bool) -> None:
+        """What the health checks found about one server."""
+        for server in self.servers:
+            if server.url == url:
+                server.up = up
 
     def fail(self, caller: Caller, trouble: Trouble) -> None:
         if not caller.gone:

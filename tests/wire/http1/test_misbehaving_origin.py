@@ -303,3 +303,13 @@ async def test_the_visitor_leaving_ends_the_work_at_the_origin(start):
         while gate.engine.shop.overload.current:
             await asyncio.sleep(0.01)
     assert gate.meter.results == []  # counts for nothing
+
+
+async def test_servers_that_are_down_are_not_asked(start, origin):
+    gate = await start(servers=["http://127.0.0.1:1", f"http://127.0.0.1:{origin.port}"])
+    gate.door.origin.mark("http://127.0.0.1:1", False)
+    assert {gate.door.origin.choose().port for _ in range(20)} == {origin.port}
+    visitor = await gate.visitor()
+    assert (await visitor.get("/a"))[0] == 200
+    gate.door.origin.mark(f"http://127.0.0.1:{origin.port}", False)  # all down: anyone is better than none
+    assert gate.door.origin.choose() in gate.door.origin.servers

@@ -96,5 +96,5 @@ async def test_the_visitor_vanishing_ends_the_tunnel(start):
     visitor = await open_tunnel(gate, gate.pass_cookie())
     visitor.close()
     async with asyncio.timeout(10):
-        while gate.door.tunnels or gate.door.origins.servers[0].total:
+        while gate.door.tunnels or gate.door.origin.servers[0].total:
             await asyncio.sleep(0.01)
