@@ -194,7 +194,7 @@ class Origins:
         self._resolve_at = RESOLVE_EVERY
 
     def choose(self, avoid: Server | None = None) -> Server:
-        """The less busy of two servers picked at random; while there are others, not one that is down or ejected, nor ``avoid``."""
+        """The less busy of two picked at random; while there are others, not one that is down or ejected, nor ``avoid``."""
         if self._only is not None:
             return self._only
         now = self.wheel.now
