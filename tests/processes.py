@@ -1,6 +1,7 @@
 """Real processes for tests: a shop, gates, a store; each on free ports of the loopback, each ended by its id."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -54,8 +55,6 @@ class Reply:
         return self.body.decode()
 
     def json(self) -> Any:
-        import json
-
         return json.loads(self.body)
 
     @property
@@ -189,10 +188,18 @@ class Gate:
                 return False
         return True
 
-    def status(self) -> dict[str, Any]:
-        """What ``GET /api/v1/status`` says."""
+    def api(self, method: str, path: str, change: dict[str, Any] | None = None) -> Any:
+        """The operator API, with this machine's credential."""
         token = (self.state_directory / "local.token").read_text().strip()
-        return fetch(self.operator_url + "/api/v1/status", headers={"Authorization": f"Bearer {token}"}).json()  # type: ignore[no-any-return]
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        body = None if change is None else json.dumps(change).encode()
+        reply = fetch(self.operator_url + path, method=method, headers=headers, body=body)
+        assert reply.status == 200, reply.text
+        return reply.json()
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.api("GET", "/api/v1/status")
+        return found
 
     @property
     def state_directory(self) -> Path:
@@ -247,8 +254,6 @@ class Shop:
             return False
 
     def knob(self, part: str, mode: str, delay: float = 0.0) -> None:
-        import json
-
         body = json.dumps({part: {"mode": mode, "delay": delay}}).encode()
         reply = fetch(self.url + "/__shop/knobs", method="POST", body=body, headers={"Content-Type": "application/json"})
         assert reply.status == 200, reply.text

@@ -54,24 +54,30 @@ def place(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _everything_as_configured(place):
-    a = place[0]
-    a.command("room", "checkout", "auto", "--rate", "5/second", "--burst", "5")
-    a.command("shed", "auto")
-    order(place, "fallback", "auto")
+    a, b, *_ = place
+    a.api("PATCH", "/api/v1/rooms/checkout", {"mode": "auto", "rate": "5/second", "burst": 5})
+    a.api("PUT", "/api/v1/shedding", {"mode": "auto"})
+    a.api("PUT", "/api/v1/fallback", {"mode": "auto"})
+    followed(a, b)
+
+
+def followed(a: Gate, b: Gate) -> None:
+    """Every worker of both gates follows the latest orders of gate a."""
+    version = a.status()["version"]
+    for gate in (a, b):
+
+        def follows(gate: Gate = gate) -> bool:
+            seen = gate.status()
+            return seen["in_force"] and seen["version"] >= version
+
+        eventually(follows, 5, what=f"the orders are in force at {gate.name}")
 
 
 def order(place, *words: str) -> None:
     """Type an order at gate a; returns when every worker of both gates follows it."""
     a, b, *_ = place
     a.command(*words)
-    version = a.status()["version"]
-    for gate in (a, b):
-
-        def followed(gate: Gate = gate) -> bool:
-            seen = gate.status()
-            return seen["in_force"] and seen["version"] >= version
-
-        eventually(followed, 5, what=f"{words} at {gate.name}")
+    followed(a, b)
 
 
 class Visitor:
