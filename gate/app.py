@@ -57,23 +57,26 @@ def run_child(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
 
 
 async def _serve(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
-    build = worker if plan.role == "worker" else operator
-    async with build(plan) as app:
-        await _Server(
-            uvicorn.Config(
-                app,
-                http="h11",  # the stricter of uvicorn's two parsers (docs/security.md)
-                ws="websockets-sansio",
-                lifespan="off",
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                access_log=False,
-                log_config=None,
-                timeout_graceful_shutdown=int(DRAIN),
-            ),
-            lambda: pipe.send("ready"),
-        ).serve(sockets=[sock])
+    common: dict[str, Any] = {
+        "lifespan": "off",
+        "proxy_headers": False,
+        "server_header": False,
+        "date_header": False,
+        "access_log": False,
+        "log_config": None,
+        "timeout_graceful_shutdown": int(DRAIN),
+    }
+    async with contextlib.AsyncExitStack() as stack:
+        if plan.role == "worker":
+            door = await stack.enter_async_context(worker(plan))
+            tls = plan.settings.tls
+            if tls is not None:
+                common |= {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)}
+            # uvicorn calls whatever it is given to make the protocol of a connection; a class is only the usual case
+            config = uvicorn.Config(door.app, http=door.protocol, ws="none", **common)  # type: ignore[arg-type]
+        else:
+            config = uvicorn.Config(await stack.enter_async_context(operator(plan)), http="h11", ws="none", **common)
+        await _Server(config, lambda: pipe.send("ready")).serve(sockets=[sock])
 
 
 class _Server(uvicorn.Server):
@@ -99,7 +102,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def worker(plan: Plan) -> AsyncIterator[ASGIApp]:
+async def worker(plan: Plan) -> AsyncIterator[Door]:
     """Everything that serves visitors, with its background work running."""
     settings, state = plan.settings, plan.settings.state
     link = Link(plan.store_url, _password(settings))

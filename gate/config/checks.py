@@ -58,6 +58,9 @@ def _listeners(settings: Settings) -> Iterator[Finding]:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
+    for name in ("certificate", "key") if settings.tls is not None else ():
+        if not getattr(settings.tls, name).is_file():
+            yield Finding(("tls", name), f"there is no file {getattr(settings.tls, name)}")
     if settings.fallback.page is not None and not settings.fallback.page.is_file():
         yield Finding(("fallback", "page"), f"there is no file {settings.fallback.page}")
     for index, route in enumerate(settings.routes):

@@ -114,7 +114,7 @@ def _close(name: str) -> str:
     return f"; did you mean {PREFIX}{found[0].upper()}?" if found else "; `gate schema` lists them"
 
 
-_FILES = (("state",), ("fallback", "page"), ("brand", "logo"))
+_FILES = (("state",), ("tls", "certificate"), ("tls", "key"), ("fallback", "page"), ("brand", "logo"))
 """The settings that are paths and can be given on their own."""
 
 

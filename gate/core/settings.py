@@ -76,6 +76,15 @@ class Visitors(Model):
     """The longest request target; longer ones get 414."""
 
 
+class Tls(Model):
+    """HTTPS on the visitors' side, where no edge in front does it."""
+
+    certificate: File
+    """The certificate with its chain, PEM."""
+    key: File
+    """Its private key, PEM."""
+
+
 class Timeouts(Model):
     """How long the origin may take."""
 
@@ -297,6 +306,8 @@ class Settings(Model):
 
     listen: Listen = "127.0.0.1:8080"
     """Address and port of the visitors' side."""
+    tls: Tls | None = None
+    """Certificate and key; without them the visitors' side speaks http."""
     workers: Positive = 2
     """Processes that serve visitors."""
     operator: Operator = Operator()

@@ -9,6 +9,7 @@ from gate.core.decision import Decision
 from gate.core.facts import Refusal
 from gate.core.settings import Settings
 from gate.core.settle import Result
+from gate.core.snapshot import Snapshot
 from gate.core.visit import Form, Visit
 
 
@@ -31,6 +32,7 @@ class Engine(Protocol):
     settings: Settings
     keyring: KeyRing
     trust: Trust
+    snapshot: Snapshot
 
     @property
     def access(self) -> Access | None: ...
@@ -41,7 +43,7 @@ class Engine(Protocol):
     def refuse(self, refusal: Refusal, wants: Form = "html", languages: tuple[str, ...] = ()) -> Answer: ...
     def headers_for_origin(self, visit: Visit, decision: Decision) -> Fields: ...
     def headers_for_visitor(self, visit: Visit, decision: Decision) -> Fields: ...
-    def start(self, visit: Visit, decision: Decision) -> Attempt: ...
+    def start(self, visit: Visit | None, decision: Decision) -> Attempt: ...
     def on_command(self, visit: Visit, decision: Decision, value: bytes) -> None: ...
 
 

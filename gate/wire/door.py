@@ -1,184 +1,218 @@
-"""The visitors' door: an ASGI application that reads the facts, asks the engine, and carries out what it decided.
+"""What all visitor connections of one worker share, and what happens to a request once its head is read."""
 
-Life of a request: :func:`gate.core.facts.read_visit`, then ``engine.consider``, then one of: the gate's own endpoints, an
-answer of the gate, or an exchange with the origin. Runs under uvicorn (``http="h11"``, ``ws="websockets-sansio"``,
-``proxy_headers=False``); no middleware stands between, because it would hide disconnects and buffer bodies.
-"""
-
+import asyncio
 import logging
-import time
+import ssl
+from collections.abc import Coroutine
+from email.utils import formatdate
 from types import TracebackType
-from typing import Any
+from typing import Any, Final, Protocol, Self
 
-from starlette.types import ASGIApp
-
-from gate.core import negotiate
+from gate.core.decide import decide
 from gate.core.decision import Decision
 from gate.core.facts import Refusal, read_visit
+from gate.core.settings import Route, Visitors
 from gate.core.visit import Headers, Visit
 from gate.core.words import Outcome, Reason
-from gate.wire.answering import LAST_RESORT, Message, Receive, Send, send_answer, send_denial
+from gate.wire import headers
 from gate.wire.contract import Engine
-from gate.wire.exchange import Exchange, Truncated
-from gate.wire.headers import lowered
-from gate.wire.origin import Origin
+from gate.wire.deadlines import Wheel
+from gate.wire.exchange import Exchange
+from gate.wire.handover import Handover, Shared
+from gate.wire.heads import lines, request_framing
+from gate.wire.origin import Origins
+from gate.wire.parser import Head, Limits, Parser, upgrade_of
+from gate.wire.plan import Plans, Way
+from gate.wire.protocol import VisitorConnection
 from gate.wire.tunnel import Tunnel
 
+LAST_CALL: Final = 1.0  # seconds an idle connection may still send a request when the worker ends
+DEFAULT_BODY: Final[int] = Route.model_fields["body"].default
 log = logging.getLogger("gate.wire")
 
 
+class App(Protocol):
+    """An ASGI 3 application."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class ServerState(Protocol):
+    """What uvicorn's server keeps of its connections (uvicorn.server.ServerState)."""
+
+    total_requests: int
+    connections: Any
+    tasks: Any
+
+
+class _NoState:
+    def __init__(self) -> None:
+        self.total_requests = 0
+        self.connections: set[Any] = set()
+        self.tasks: set[Any] = set()
+
+
 class Door:
-    """``async with`` it: it owns the connections to the origin. ``own`` serves ``/__gate/``, with the visit in its scope."""
+    """The visitors' side of one worker.
 
-    def __init__(self, engine: Engine, own: ASGIApp, *, origin: Origin | None = None) -> None:
-        self._engine = engine
-        self._own = own
-        self.origin = origin or Origin(engine.settings)
+    Usage: ``async with Door(engine, app) as door: uvicorn.Config(app, http=door.protocol, …)``. ``app`` serves ``/__gate/``;
+    its scope has the visit as ``gate.visit``. ``tls`` is for origins with https; by default the system's authorities vouch.
+    """
 
-    async def __aenter__(self) -> "Door":
-        await self.origin.__aenter__()
+    def __init__(self, engine: Engine, app: App, *, tls: ssl.SSLContext | None = None) -> None:
+        settings = engine.settings
+        self.engine = engine
+        self.app = app
+        self.visitors: Visitors = settings.visitors
+        self.limits = Limits(self.visitors.max_head, self.visitors.max_fields, self.visitors.max_target)
+        special = frozenset({settings.edge.header.lower().encode()} if settings.edge.header else ())
+        self.parser = Parser(self.limits, special)
+        self.plans = Plans(engine)
+        self.shared = Shared(self)
+        self.wheel = Wheel()
+        self.origin = Origins(settings.origin, self.wheel, tls)
+        self.tunnels: set[Tunnel] = set()
+        self.state: ServerState = _NoState()
+        self.connections: set[Any] = self.state.connections
+        self.draining = False
+        self.last_call = LAST_CALL
+        self.body_limit = DEFAULT_BODY
+        self.date = b""
+        self._second = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.wheel.each_tick(self._tell_time)
+
+    async def __aenter__(self) -> Self:
+        self._tell_time(0.0)
+        self.wheel.start(asyncio.get_running_loop())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.origin.__aexit__(kind, error, trace)
+        await self.close()
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+    async def close(self) -> None:
+        """Close what is left; uvicorn has waited for what was in flight."""
+        self.draining = True
+        self.origin.close()
+        self.wheel.stop()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # ------------------------------------------------------------------ http
+    def protocol(
+        self,
+        config: Any = None,
+        server_state: ServerState | None = None,
+        app_state: dict[str, Any] | None = None,
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> VisitorConnection:
+        """A new connection's protocol: the value of ``uvicorn.Config(http=…)``."""
+        if server_state is not None and server_state is not self.state:
+            server_state.total_requests += self.state.total_requests
+            self.state = server_state
+            self.connections = server_state.connections
+        return VisitorConnection(self)
 
-    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
-        watched = _Watched(send)
-        try:
-            await self._serve(scope, receive, watched)
-        except Truncated as error:
-            log.warning("%s", error)
-            raise
-        except Exception:
-            # The gate never answers 500: whatever broke in here, the visitor is told to come back.
-            log.exception("a request failed inside the gate")
-            if watched.status:
-                raise
-            await send_answer(LAST_RESORT, scope["method"], receive, send, body_waits=True)
+    def drain(self) -> None:
+        """The worker ends: answers say ``Connection: close`` from now on."""
+        self.draining = True
 
-    async def _serve(self, scope: Message, receive: Receive, send: "_Watched") -> None:
-        engine = self._engine
-        headers = lowered(scope["headers"])
-        body_waits, asked = _body(headers)
-        try:
-            visit = self._read(scope, headers)
-        except Refusal as refusal:
-            answer = engine.refuse(refusal, negotiate.form(headers), negotiate.languages(headers)).plus(*refusal.headers)
-            await send_answer(answer, scope["method"], receive, send, body_waits=True, asked=asked or not body_waits)
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tell_time(self, now: float) -> None:
+        second = int(self.engine.now())
+        if second != self._second:
+            self._second = second
+            self.date = b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
+
+    # ------------------------------------------------------------------ one request
+
+    def serve(self, visitor: VisitorConnection, head: Head) -> None:
+        """Decide, and start what was decided."""
+        shared = self.shared.find(head)
+        if shared is not None and self.plans.knows_host(head) and visitor.keeps:
+            visitor.send_whole(shared)
             return
-        decision = await engine.consider(visit)
-        if decision.outcome is Outcome.OWN:
-            await self._own({**scope, "gate.visit": visit}, receive, send)
-        elif decision.outcome is Outcome.FORWARD:
-            attempt = engine.start(visit, decision)
-            try:
-                await Exchange(self.origin, engine, visit, decision, attempt, receive=receive, send=send).run()
-            finally:
-                attempt.close()
-                decision = attempt.decision
+        known = self.plans.quick(head, visitor.peer, visitor.tls)
+        if known is not None:
+            decision, way, method, request = known
+            if head.length and self._too_large(visitor, head, decision):
+                return
+            Exchange(self, visitor, decision, way, method=method, request=request).start()
+            return
+        try:
+            visit = self.read(visitor, head)
+        except Refusal as refusal:
+            visitor.refuse(refusal)
+            return
+        self.plans.learn(head, visit)
+        asked = decide(visit, self.engine.snapshot, self.engine.settings)
+        if isinstance(asked, Decision):
+            self._act(visitor, head, visit, asked)
         else:
-            answer = engine.answer(visit, decision)
-            await send_answer(answer, visit.method, receive, send, body_waits=body_waits, asked=asked)
-        if engine.access is not None:
-            engine.access(visit, decision, send.status, time.monotonic() - send.begun, sent=send.sent)
+            self.spawn(self._ask(visitor, head, visit))
 
-    def _read(self, scope: Message, headers: Headers) -> Visit:
-        engine = self._engine
-        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        if scope["http_version"] not in ("1.0", "1.1"):
-            raise Refusal(505, Reason.MALFORMED, "the gate speaks HTTP/1.1")
-        if scope["http_version"] == "1.0" and any(name == b"transfer-encoding" for name, _ in headers):
-            raise Refusal(400, Reason.MALFORMED, "Transfer-Encoding in HTTP/1.0")
-        client = scope.get("client")
+    def read(self, visitor: VisitorConnection, head: Head) -> Visit:
+        """The facts of a request. Raises :class:`~gate.core.facts.Refusal`."""
+        engine = self.engine
         return read_visit(
-            scope.get("method", "GET"),
-            target,
-            headers,
-            client[0] if client else None,
-            scope["scheme"] in ("https", "wss"),
+            head.method,
+            head.target,
+            head.fields(),
+            visitor.peer,
+            visitor.tls,
             settings=engine.settings,
             trust=engine.trust,
             keyring=engine.keyring,
             now=engine.now(),
         )
 
-    # ------------------------------------------------------------------ websocket
-
-    async def _websocket(self, scope: Message, receive: Receive, send: Send) -> None:
-        engine = self._engine
-        extensions: Message = scope.get("extensions") or {}
-        headers = lowered(scope["headers"])
-        await receive()  # websocket.connect
+    async def _ask(self, visitor: VisitorConnection, head: Head, visit: Visit) -> None:
         try:
-            try:
-                visit = self._read(scope, headers)
-            except Refusal as refusal:
-                await send_denial(
-                    engine.refuse(refusal, negotiate.form(headers), negotiate.languages(headers)).plus(*refusal.headers),
-                    extensions,
-                    receive,
-                    send,
-                )
-                return
-            decision = await engine.consider(visit)
-            if decision.outcome is Outcome.OWN:
-                nothing = Refusal(404, Reason.ENDPOINT, "no WebSocket here")
-                await send_denial(engine.refuse(nothing, visit.accepts, visit.languages), extensions, receive, send)
-            elif decision.outcome is not Outcome.FORWARD:
-                await send_denial(engine.answer(visit, decision), extensions, receive, send)
-            else:
-                await self._tunnel(visit, decision, scope, receive, send)
+            decision = await self.engine.consider(visit)
         except Exception:
-            log.exception("a WebSocket failed inside the gate")
-            raise
+            log.exception("decision_failed")
+            if visitor.serves(head):
+                visitor.refuse(Refusal(503, Reason.STORE, "no decision could be made at the moment"))
+            return
+        if visitor.serves(head):
+            self._act(visitor, head, visit, decision)
 
-    async def _tunnel(self, visit: Visit, decision: Decision, scope: Message, receive: Receive, send: Send) -> None:
-        attempt = self._engine.start(visit, decision)
-        try:
-            await Tunnel(self.origin, self._engine, visit, decision, attempt, scope=scope, receive=receive, send=send).run()
-        finally:
-            attempt.close()
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
+    def _act(self, visitor: VisitorConnection, head: Head, visit: Visit, decision: Decision) -> None:
+        if decision.outcome is Outcome.FORWARD:
+            if head.length and self._too_large(visitor, head, decision):
                 return
-
-
-class _Watched:
-    """The server's ``send``, seen through: what was answered, how much, and since when."""
-
-    __slots__ = ("_send", "begun", "sent", "status")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.begun = time.monotonic()
-        self.status = 0  # 0: nothing has gone out
-        self.sent = 0
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
+            engine = self.engine
+            way = Way(engine.headers_for_visitor(visit, decision))
+            request = self._request(head, visit, headers.for_origin(visit, engine.headers_for_origin(visit, decision)))
+            Exchange(self, visitor, decision, way, method=visit.method.encode(), request=request, visit=visit).start()
+        elif decision.outcome is Outcome.OWN:
+            Handover(self, visitor, visit).start()
         else:
-            self.sent += len(message.get("body", b""))
-        await self._send(message)
+            visitor.respond(self.engine.answer(visit, decision))
 
+    def _request(self, head: Head, visit: Visit, fields: Headers) -> bytes:
+        """The head for the origin, on the slow path."""
+        target = visit.path.raw + (b"?" + visit.query if visit.query else b"")
+        upgrade = upgrade_of(head)
+        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
+            visit.method.encode(),
+            target,
+            lines(fields),
+            request_framing(head.length, visit.method),
+            b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade if upgrade else b"",
+        )
 
-def _body(headers: Headers) -> tuple[bool, bool]:
-    """Does the request have a body, and does it wait to be asked for it?"""
-    has = any(name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0") for name, value in headers)
-    return has, any(name == b"expect" for name, _ in headers)
+    def _too_large(self, visitor: VisitorConnection, head: Head, decision: Decision) -> bool:
+        limit = decision.route.body if decision.route is not None else self.body_limit
+        if head.length <= limit:
+            return False
+        visitor.refuse(Refusal(413, Reason.TOO_LARGE, f"the body is larger than {limit} bytes"))
+        return True

@@ -1,175 +1,318 @@
-"""One request forwarded, one answer brought back: streamed both ways, cancelled when the visitor leaves, never cut short
-in a way that looks complete."""
+"""One forwarded request and its answer: body up, body down, back-pressure both ways.
 
-import asyncio
-import time
+======================  ==========================================================================
+what happens            what follows
+======================  ==========================================================================
+no connection, no head  the breaker and the health rules hear of it; the route's fallback or the page
+a reused connection     once more on a fresh one, if the request may be sent twice and had no body
+dies before a byte
+the head arrives        settle: deliver it, or the fallback instead
+the body ends short     the visitor's connection is cut so that the answer cannot look complete
+the visitor leaves      the origin's connection is closed, and nothing is counted
+======================  ==========================================================================
+"""
 
-import aiohttp
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
 from gate.core.decision import Decision
 from gate.core.facts import Refusal
-from gate.core.settings import Route
 from gate.core.settle import Result, Trouble
 from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason
-from gate.wire import headers as fields
-from gate.wire.answering import Receive, Send, send_answer
-from gate.wire.contract import Attempt, Engine
-from gate.wire.origin import Origin, Server, Unreachable, fields_of
-from gate.wire.upload import Stalled, TooLarge, Upload
+from gate.wire.heads import VIA, body_bytes, connection_line
+from gate.wire.origin import IDEMPOTENT, Server
+from gate.wire.parser import CHUNKED, upgrade_of
+from gate.wire.reply import BODILESS
+from gate.wire.tunnel import Tunnel
 
-DEFAULT_BODY: int = Route.model_fields["body"].default
-WRITE_STALL = 60.0  # seconds that a visitor may take to read what is buffered for it
+if TYPE_CHECKING:
+    from gate.wire.door import Door
+    from gate.wire.plan import Way
+    from gate.wire.protocol import VisitorConnection
+    from gate.wire.reply import Reply
+    from gate.wire.upstream import OriginConnection
 
-
-class Truncated(Exception):
-    """The origin's answer broke off after it had begun. Raised through the server, which then cuts the connection."""
+HIGH_WATER: Final = 64 << 10  # bytes of a body that wait for a connection to the origin
+COALESCE: Final = 16 << 10  # bytes; larger bodies are not copied behind their head
 
 
 class Exchange:
-    """``run`` once."""
+    """``way`` says what to add on the way back; ``request`` is the head for the origin. ``visit`` is read when needed."""
+
+    __slots__ = (
+        "_attempt",
+        "_chunked",
+        "_connection",
+        "_decision",
+        "_door",
+        "_limit",
+        "_request",
+        "_retried",
+        "_server",
+        "_started",
+        "_uploaded",
+        "_visit",
+        "_visitor",
+        "_way",
+        "gone",
+        "held",
+        "method",
+        "sent",
+    )
 
     def __init__(
         self,
-        origin: Origin,
-        engine: Engine,
-        visit: Visit,
+        door: "Door",
+        visitor: "VisitorConnection",
         decision: Decision,
-        attempt: Attempt,
+        way: "Way",
         *,
-        receive: Receive,
-        send: Send,
+        method: bytes,
+        request: bytes,
+        visit: Visit | None = None,
     ) -> None:
-        self._origin = origin
-        self._engine = engine
-        self._visit = visit
+        self._door = door
+        self._visitor = visitor
         self._decision = decision
-        self._attempt = attempt
-        self._receive = receive
-        self._send = send
-        self._timeouts = engine.settings.origin.timeouts
-        route = decision.route
-        self._limit = route.body if route is not None else DEFAULT_BODY
-        self._first_byte = route.first_byte if route is not None and route.first_byte is not None else self._timeouts.first_byte
-        self._length = content_length(visit)
-        self._has_body = bool(self._length) or visit.header(b"transfer-encoding") is not None
-        self._upload = Upload(receive, limit=self._limit, idle=self._timeouts.idle)
-        self._started = False
-        self._begun = 0.0
-        self._sent = 0.0  # when the request had gone out
+        self._way = way
+        self._request = request
+        self._visit = visit
+        self.method = method
+        self._connection: OriginConnection | None = None
+        self._server: Server | None = None
+        self.sent = visitor.head.length == 0
+        self.held = self.gone = self._retried = self._chunked = False
+        self._uploaded = 0
 
-    async def run(self) -> None:
-        """Raises :class:`Truncated` when an answer that had begun cannot be finished."""
-        if self._length is not None and self._length > self._limit:
-            return await self._refuse(too_large(self._limit))
-        pump = asyncio.create_task(self._upload.pump())
-        work = asyncio.create_task(self._work())
-        try:
-            await asyncio.wait((pump, work), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and self._upload.left:
-                return  # `finally` cancels the request at the origin, whatever it was at
-            await work
-        finally:
-            for task in (pump, work):
-                task.cancel()
-            await asyncio.gather(pump, work, return_exceptions=True)
-
-    async def _work(self) -> None:
-        try:
-            server = self._origin.pick()
-            with server:
-                response = await self._ask(server)
-                try:
-                    await self._deliver(response)
-                finally:
-                    response.close()
-        except Unreachable as trouble:
-            if self._upload.failure is not None:
-                await self._blame_visitor(self._upload.failure)
+    def start(self) -> None:
+        """Go to the origin."""
+        door = self._door
+        self._attempt = door.engine.start(self._visit, self._decision)
+        self._started = monotonic()
+        if self.sent:
+            self._visitor.adopt(self)
+        else:
+            route = self._decision.route
+            self._limit = door.body_limit if route is None else route.body
+            self._visitor.take(self)
+            if self.gone:
                 return
-            decision = self._attempt.settle(Result(trouble=trouble.trouble, seconds=self._seconds()))
-            await self._answer(decision)
+        server = self._server = door.origin.choose()
+        connection = server.take(self, idempotent=self.method in IDEMPOTENT)
+        if connection is not None:
+            self.connected(connection)
 
-    async def _ask(self, server: Server) -> aiohttp.ClientResponse:
-        visit = self._visit
-        headers = fields.for_origin(visit, self._engine.headers_for_origin(visit, self._decision))
-        if self._length:
-            headers += ((b"content-length", str(self._length).encode()),)
-        loop = asyncio.get_running_loop()
-        self._begun = self._sent = time.monotonic()
-        try:
-            async with asyncio.timeout(self._timeouts.connect + self._first_byte) as deadline:
+    def _full_visit(self) -> Visit:
+        if self._visit is None:
+            self._visit = self._door.read(self._visitor, self._visitor.head)
+        return self._visit
 
-                def taken(last: bool) -> None:
-                    self._sent = time.monotonic()
-                    deadline.reschedule(loop.time() + self._first_byte + (0 if last else self._timeouts.idle))
+    # ------------------------------------------------------------------ towards the origin
 
-                body = self._upload.chunks(taken) if self._has_body else None
-                if body is not None:
-                    deadline.reschedule(loop.time() + self._timeouts.connect + self._timeouts.idle + self._first_byte)
-                return await self._origin.request(server, visit, headers, body)
-        except TimeoutError as error:
-            raise Unreachable(Trouble.TIMEOUT, "no answer in time") from error
+    def connected(self, connection: "OriginConnection") -> None:
+        self._connection = connection
+        request = self._request
+        if not self.sent or self._uploaded:
+            self._request = b""
+        seconds = self._first_byte if self.sent else self._door.origin.idle_timeout
+        connection.begin(self, request, seconds)
+        if not self.sent and len(request) > HIGH_WATER:
+            self._visitor.hold_upload(False)
 
-    async def _deliver(self, response: aiohttp.ClientResponse) -> None:
-        received = fields_of(response)
-        if not fields.is_wellformed(received):
-            raise Unreachable(Trouble.GARBAGE, "header fields that cannot be sent on")
-        for command in fields.commands(received):
-            self._engine.on_command(self._visit, self._decision, command)
-        decision = self._attempt.settle(Result(status=response.status, seconds=self._seconds()))
-        if decision.outcome is not Outcome.FORWARD:
-            response.close()
-            return await self._answer(decision)
-        added = self._engine.headers_for_visitor(self._visit, decision)
-        headers = list(fields.for_visitor(received, response.status, added))
-        if self._has_body and not self._upload.complete:
-            headers.append((b"connection", b"close"))  # the origin answered early: the rest of the body is not wanted
-        self._started = True
-        try:
-            await self._put({"type": "http.response.start", "status": response.status, "headers": headers})
-            while True:
-                async with asyncio.timeout(self._timeouts.idle):
-                    chunk = await response.content.readany()
-                last = not chunk or response.content.at_eof()
-                if last and response.content.exception() is not None:
-                    raise aiohttp.ClientPayloadError("cut short")
-                await self._put({"type": "http.response.body", "body": chunk, "more_body": not last})
-                if last:
-                    return
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Truncated(f"the answer broke off: {error!r}") from error
+    @property
+    def _first_byte(self) -> float:
+        route = self._decision.route
+        if route is not None and route.first_byte is not None:
+            return route.first_byte
+        return self._door.origin.first_byte
 
-    async def _put(self, message: dict[str, object]) -> None:
-        async with asyncio.timeout(WRITE_STALL):
-            await self._send(message)
+    def body(self, data: bytes, ended: bool) -> None:
+        """A piece of the visitor's body."""
+        if self.gone:
+            return
+        self._uploaded += len(data)
+        if self._uploaded > self._limit:
+            self._visitor.refuse(Refusal(413, Reason.TOO_LARGE, f"the body is larger than {self._limit} bytes"))
+            return
+        self.sent = ended
+        framed = body_bytes(data, chunked=self._visitor.head.length == CHUNKED, ended=ended)
+        connection = self._connection
+        if connection is None:
+            self._request += framed
+            if not ended and len(self._request) > HIGH_WATER:
+                self._visitor.hold_upload(True)
+        else:
+            connection.transport.write(framed)
+            connection.expect(self._first_byte if ended else self._door.origin.idle_timeout)
 
-    def _seconds(self) -> float:
-        """From the end of the request, so that a slow upload is not the origin's slowness."""
-        return max(0.0, time.monotonic() - self._sent) if self._begun else 0.0
+    def upload_paused(self) -> None:
+        if not self.sent:
+            self._visitor.hold_upload(True)
 
-    # -- instead of the origin's answer
+    def upload_resumed(self) -> None:
+        if not self.sent:
+            self._visitor.hold_upload(False)
 
-    async def _blame_visitor(self, failure: Exception) -> None:
-        if isinstance(failure, TooLarge):
-            await self._refuse(too_large(self._limit))
-        elif isinstance(failure, Stalled):
-            await self._refuse(Refusal(408, Reason.MALFORMED, "the body stopped arriving"))
+    # ------------------------------------------------------------------ what comes back
 
-    async def _refuse(self, refusal: Refusal) -> None:
-        answer = self._engine.refuse(refusal, self._visit.accepts)
-        await send_answer(answer, self._visit.method, self._receive, self._send, body_waits=True, asked=True)
+    def interim(self, reply: "Reply") -> None:
+        """103 and its like go on to visitors who can read them; 100 is between the origin and us."""
+        if reply.status != 100 and self._visitor.head.minor == 1:
+            self._visitor.transport.write(b"%b\r\n%b\r\n" % (reply.start, reply.plain))
 
-    async def _answer(self, decision: Decision) -> None:
-        answer = self._engine.answer(self._visit, decision)
-        waits = self._has_body and not self._upload.complete
-        await send_answer(answer, self._visit.method, self._receive, self._send, body_waits=waits, asked=True)
+    def replied(self, reply: "Reply", payload: bytes, ended: bool) -> None:
+        """The head of the answer, with what came of its body."""
+        if ended:
+            self._connection = None  # it is with its pool again
+        settled = self._attempt.settle(Result(reply.status, None, monotonic() - self._started))
+        if settled.outcome is not Outcome.FORWARD:
+            self._drop()
+            self._fall_back(settled)
+            return
+        visitor = self._visitor
+        for command in reply.commands:
+            self._door.engine.on_command(self._full_visit(), self._decision, command)
+        head = self._head(reply)
+        visitor.answered()
+        if not ended:
+            visitor.transport.write(head)
+            if payload:
+                visitor.transport.write(body_bytes(payload, chunked=self._chunked, ended=False))
+            return
+        if self._chunked:
+            payload = body_bytes(payload, chunked=True, ended=True)
+        if len(payload) > COALESCE:
+            visitor.transport.write(head)
+            visitor.transport.write(payload)
+        else:
+            visitor.transport.write(head + payload)
+        self._attempt.close()
+        visitor.finish()
 
+    def _head(self, reply: "Reply") -> bytes:
+        """The head of the answer, framed by what was seen of it."""
+        visitor, way = self._visitor, self._way
+        usual = visitor.head.minor == 1 and visitor.keeps
+        if usual and way.shared and reply.length is not None:
+            made = reply.heads.get(way)
+            if made is None:
+                made = reply.heads[way] = self._make_head(reply)
+            return made
+        return self._make_head(reply)
 
-def content_length(visit: Visit) -> int | None:
-    value = visit.header(b"content-length")
-    return None if value is None else int(value)
+    def _make_head(self, reply: "Reply") -> bytes:
+        visitor, way = self._visitor, self._way
+        minor = visitor.head.minor
+        framing = b""
+        if reply.length is not None:
+            framing = b"content-length: %d\r\n" % reply.length
+        elif reply.delimited != BODILESS:
+            if minor:
+                self._chunked = True
+                framing = b"transfer-encoding: chunked\r\n"
+            else:
+                visitor.closing = True  # HTTP/1.0 knows no other end than the end of the connection
+        return b"%b\r\n%b%b%b%b%b%b\r\n" % (
+            reply.start,
+            reply.plain,
+            b"" if way.caches else reply.cached,
+            VIA,
+            way.added,
+            framing,
+            connection_line(minor, keep=visitor.keeps),
+        )
 
+    def payload(self, data: bytes, ended: bool) -> None:
+        """A piece of the answer's body."""
+        visitor = self._visitor
+        if ended:
+            self._connection = None  # it is with its pool again
+        if self._chunked:
+            data = body_bytes(data, chunked=True, ended=ended)
+        if data:
+            visitor.transport.write(data)
+        if ended:
+            self._attempt.close()
+            visitor.finish()
 
-def too_large(limit: int) -> Refusal:
-    return Refusal(413, Reason.TOO_LARGE, f"the body is larger than {limit} bytes")
+    def truncated(self) -> None:
+        """The answer ended before its end."""
+        self._connection = None
+        self._attempt.close()
+        self._visitor.cut()
+
+    def troubled(self, trouble: Trouble, *, stale: bool) -> None:
+        """No head came."""
+        self._connection = None
+        server = self._server
+        assert server is not None  # noqa: S101 - trouble comes from one
+        if stale and not self._retried and self.method in IDEMPOTENT and self._visitor.head.length == 0:
+            self._retried = True
+            connection = server.take(self, idempotent=True, fresh=True)
+            if connection is not None:
+                self.connected(connection)
+            return
+        self._fail(trouble)
+
+    def failed(self, trouble: Trouble) -> None:
+        """No connection came; nothing was sent, so another server may be asked, whatever the method."""
+        origins = self._door.origin
+        if trouble is Trouble.CONNECT and not self._retried and len(origins.servers) > 1:
+            self._retried = True
+            server = self._server = origins.choose(self._server)
+            connection = server.take(self, idempotent=self.method in IDEMPOTENT)
+            if connection is not None:
+                self.connected(connection)
+            return
+        self._fail(trouble)
+
+    def _fail(self, trouble: Trouble) -> None:
+        self._fall_back(self._attempt.settle(Result(trouble=trouble, seconds=monotonic() - self._started)))
+
+    def _fall_back(self, decision: Decision) -> None:
+        self.gone = True
+        self._attempt.close()
+        self._visitor.respond(self._door.engine.answer(self._full_visit(), decision), job=self)
+
+    # ------------------------------------------------------------------ the visitor
+
+    def writable(self, ready: bool) -> None:
+        self.held = not ready
+        connection = self._connection
+        if connection is not None and not connection.transport.is_closing():
+            if ready:
+                connection.transport.resume_reading()
+            else:
+                connection.transport.pause_reading()
+
+    def left(self) -> None:
+        """The visitor is gone, or not served any further."""
+        self.gone = True
+        self._drop()
+        self._attempt.close()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # ------------------------------------------------------------------ upgrades
+
+    def switched(self, reply: "Reply", rest: bytes) -> None:
+        """The origin speaks another protocol from here on."""
+        connection = self._connection
+        visitor = self._visitor
+        wanted = upgrade_of(visitor.head)
+        if connection is None or wanted is None or reply.upgrade is None or reply.upgrade.lower() != wanted.lower():
+            self._drop()
+            self._fail(Trouble.GARBAGE)
+            return
+        self._attempt.settle(Result(101, None, monotonic() - self._started))
+        self._attempt.close()  # how long a tunnel lasts says nothing about the origin's load
+        self._connection = None
+        visitor.transport.write(
+            b"%b\r\n%b%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n"
+            % (reply.start, reply.plain, VIA, self._way.added, reply.upgrade)
+        )
+        Tunnel(self._door, visitor, connection, self._decision).open(rest)

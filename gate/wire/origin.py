@@ -1,82 +1,208 @@
-"""Connections to the shop: an aiohttp client that adds nothing, decodes nothing and remembers nothing.
+"""The origin's servers and the connections to them.
 
-aiohttp repeats a request once by itself when the connection died before an answer came, for idempotent methods only and
-never when a part of a body was sent (RFC 9112 section 9.3.1). There is no other retry.
+A connection is used again only after a clean end on both sides: the request was sent whole, the answer was read whole,
+nothing came after it, and the origin did not say otherwise. Whoever needs a connection gets an idle one at once, or is
+called back (:meth:`Caller.connected`, :meth:`Caller.failed`) when one was made or given back.
 """
 
+import asyncio
 import random
-from dataclasses import dataclass
-from typing import Any
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
-import aiohttp
-from yarl import URL
-
-from gate.core.settings import Settings
+from gate.core.settings import Origin
 from gate.core.settle import Trouble
-from gate.core.visit import Headers, Visit
+from gate.wire.deadlines import Wheel
+from gate.wire.upstream import OriginConnection
 
-MAX_RESPONSE_FIELD = 65536  # bytes; shops send Content-Security-Policy and Link fields beyond aiohttp's 8190
-MAX_RESPONSE_FIELDS = 256
-IDLE_CONNECTION = 4.0  # seconds; less than the 5 s after which common application servers close theirs
-
-
-class Unreachable(Exception):
-    """No answer came from the origin. ``trouble`` says how it failed."""
-
-    def __init__(self, trouble: Trouble, detail: str = "") -> None:
-        super().__init__(f"{trouble}: {detail}")
-        self.trouble = trouble
+IDLE: Final = 4.0  # seconds an unused connection is kept: less than the 5 s after which node closes it from its side
+FRESH: Final = 1.0  # seconds; a request that must not be sent twice only gets a connection used this recently
+QUEUE: Final = 128  # how many requests may wait for a connection to one server
+RESOLVE_EVERY: Final = 30.0  # seconds
+EJECT_AFTER: Final = 3  # failed connects in a row …
+EJECT_FOR: Final = 10.0  # … and a server is not chosen for this many seconds, unless none is left
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
-@dataclass(slots=True, eq=False)
+class Caller(Protocol):
+    """Who waits for a connection."""
+
+    gone: bool  # does not want it any more
+
+    def connected(self, connection: OriginConnection) -> None: ...
+    def failed(self, trouble: Trouble) -> None: ...
+
+
 class Server:
-    """One origin server as this worker sees it."""
+    """One origin server: its connections, and who waits for one."""
 
-    url: str
-    outstanding: int = 0
-    up: bool = True
+    def __init__(self, url: str, origins: "Origins") -> None:
+        parts = urlsplit(url)
+        self.url = url
+        self.host = parts.hostname or ""
+        self.tls = parts.scheme == "https"
+        self.port = parts.port or (443 if self.tls else 80)
+        self.origins = origins
+        self.idle: list[OriginConnection] = []
+        self.total = 0  # connections open or being opened
+        self.up = True  # by the word of the health checks
+        self.failures = 0  # failed connects in a row
+        self.ejected_until = 0.0  # loop time
+        self._waiting: deque[tuple[float, Caller]] = deque()
+        self._addresses: list[str] = []
 
-    def __enter__(self) -> "Server":
-        self.outstanding += 1
-        return self
+    @property
+    def outstanding(self) -> int:
+        return self.total - len(self.idle) + len(self._waiting)
 
-    def __exit__(self, *_: object) -> None:
-        self.outstanding -= 1
+    def take(self, caller: Caller, *, idempotent: bool, fresh: bool = False) -> OriginConnection | None:
+        """An idle connection now, or None: then ``caller`` is called back, exactly once unless it is gone."""
+        idle = self.idle
+        while idle and not fresh:
+            connection = idle.pop()
+            if connection.transport.is_closing():
+                continue
+            if not idempotent and connection.idle_since + FRESH < self.origins.wheel.now:
+                idle.append(connection)
+                break
+            return connection
+        if self.total < self.origins.limit:
+            self._open(caller)
+        elif idle:
+            idle.pop(0).close()  # `lost` opens one for the first who waits
+            self._wait(caller)
+        else:
+            self._wait(caller)
+        return None
+
+    def _wait(self, caller: Caller) -> None:
+        if len(self._waiting) >= QUEUE:
+            asyncio.get_running_loop().call_soon(self.origins.fail, caller, Trouble.BUSY)
+        else:
+            self._waiting.append((self.origins.wheel.now + self.origins.connect_timeout, caller))
+
+    def give_back(self, connection: OriginConnection) -> None:
+        """``connection`` had a clean end."""
+        if self.origins.closed:
+            connection.close()
+            return
+        while self._waiting:
+            caller = self._waiting.popleft()[1]
+            if not caller.gone:
+                caller.connected(connection)
+                return
+        connection.idle_since = self.origins.wheel.now
+        self.idle.append(connection)
+        self.origins.wheel.watch(connection, IDLE)
+
+    def lost(self, connection: OriginConnection) -> None:
+        """``connection`` is closed."""
+        self.total -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+        self._serve_waiting()
+
+    def overdue(self, now: float) -> None:
+        """Those who have waited too long are told so."""
+        while self._waiting and (self._waiting[0][0] <= now or self._waiting[0][1].gone):
+            caller = self._waiting.popleft()[1]
+            if not caller.gone:
+                caller.failed(Trouble.BUSY)
+
+    def _serve_waiting(self) -> None:
+        while self._waiting and self.total < self.origins.limit and not self.origins.closed:
+            caller = self._waiting.popleft()[1]
+            if not caller.gone:
+                self._open(caller)
+
+    # -- opening
+
+    def _open(self, caller: Caller) -> None:
+        self.total += 1
+        self.origins.spawn(self._connect(caller))
+
+    async def _connect(self, caller: Caller) -> None:
+        try:
+            async with asyncio.timeout(self.origins.connect_timeout):
+                connection = await self._reach()
+        except (OSError, TimeoutError, ssl.SSLError):
+            self.total -= 1
+            self.failures += 1
+            if self.failures >= EJECT_AFTER:
+                self.ejected_until = self.origins.wheel.now + EJECT_FOR
+            if not caller.gone:
+                caller.failed(Trouble.CONNECT)
+            self._serve_waiting()
+            return
+        except asyncio.CancelledError:
+            self.total -= 1
+            raise
+        self.failures, self.ejected_until = 0, 0.0
+        if caller.gone:
+            self.give_back(connection)
+        else:
+            caller.connected(connection)
+
+    async def _reach(self) -> OriginConnection:
+        loop = asyncio.get_running_loop()
+        if not self._addresses:
+            await self.resolve()
+        error: OSError | None = None
+        for address in list(self._addresses):
+            try:
+                _, connection = await loop.create_connection(
+                    lambda: OriginConnection(self, self.origins.wheel),
+                    address,
+                    self.port,
+                    ssl=self.origins.tls if self.tls else None,
+                    server_hostname=self.host if self.tls else None,
+                )
+            except OSError as caught:
+                error = caught
+            else:
+                return connection
+        raise error or OSError(f"{self.host} has no address")
+
+    async def resolve(self) -> None:
+        """Look the name up again; the last answer stays when there is none."""
+        found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=1)
+        self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class Origin:
-    """The pool. ``async with`` it. One per worker."""
+class Origins:
+    """All servers of the origin, for one worker."""
 
-    def __init__(self, settings: Settings, *, rng: random.Random | None = None) -> None:
-        self._settings = settings.origin
-        self._rng = rng or random.Random()  # noqa: S311 - which server, not a secret
-        self.servers = [Server(url) for url in settings.origin.servers]
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, settings: Origin, wheel: Wheel, tls: ssl.SSLContext | None = None) -> None:
+        self.wheel = wheel
+        self.limit = settings.connections
+        self.connect_timeout = settings.timeouts.connect
+        self.first_byte = settings.timeouts.first_byte
+        self.idle_timeout = settings.timeouts.idle
+        self.closed = False
+        self.servers = [Server(url, self) for url in settings.servers]
+        self.tls = tls
+        if tls is None and any(server.tls for server in self.servers):
+            self.tls = ssl.create_default_context()
+            self.tls.set_alpn_protocols(["http/1.1"])
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._only = self.servers[0] if len(self.servers) == 1 else None
+        self._random: Callable[[list[Server], int], list[Server]] = random.Random().sample  # noqa: S311 - spreads load
+        wheel.each_tick(self._tick)
+        self._resolve_at = RESOLVE_EVERY
 
-    async def __aenter__(self) -> "Origin":
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            limit_per_host=self._settings.connections,
-            keepalive_timeout=IDLE_CONNECTION,
-            ttl_dns_cache=30,
-        )
-        connect = self._settings.timeouts.connect
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),  # a jar would send one visitor's cookies with another's request
-            auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=None),
-            max_line_size=MAX_RESPONSE_FIELD,
-            max_field_size=MAX_RESPONSE_FIELD,
-            max_headers=MAX_RESPONSE_FIELDS,
-            requote_redirect_url=False,
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+    def choose(self, avoid: Server | None = None) -> Server:
+        """The less busy of two picked at random; while there are others, not one that is down or ejected, nor ``avoid``."""
+        if self._only is not None:
+            return self._only
+        now = self.wheel.now
+        able = [server for server in self.servers if server is not avoid]
+        fit = [server for server in able if server.up and server.ejected_until <= now] or able
+        if len(fit) > 2:
+            fit = self._random(fit, 2)
+        return min(fit, key=lambda server: server.outstanding)
 
     def mark(self, url: str, up: bool) -> None:
         """What the health checks found about one server."""
@@ -84,81 +210,34 @@ class Origin:
             if server.url == url:
                 server.up = up
 
-    def pick(self) -> Server:
-        """The less busy of two servers picked at random, among those that are up (all, when none is).
+    def fail(self, caller: Caller, trouble: Trouble) -> None:
+        if not caller.gone:
+            caller.failed(trouble)
 
-        Raises :class:`Unreachable` when it has all its connections in use: waiting here would hide the overload.
-        """
-        able = [server for server in self.servers if server.up] or self.servers
-        pair = self._rng.sample(able, 2) if len(able) > 1 else able
-        chosen = min(pair, key=lambda server: server.outstanding)
-        if chosen.outstanding >= self._settings.connections:
-            raise Unreachable(Trouble.BUSY, chosen.url)
-        return chosen
+    def spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def request(self, server: Server, visit: Visit, headers: Headers, body: Any) -> aiohttp.ClientResponse:
-        """Send, and return when the head of the answer is there. The caller closes the response.
+    def _tick(self, now: float) -> None:
+        for server in self.servers:
+            server.overdue(now)
+        if now >= self._resolve_at:
+            self._resolve_at = now + RESOLVE_EVERY
+            self.spawn(self._resolve_all())
 
-        ``body`` is None or an async iterator. Raises :class:`Unreachable`.
-        """
-        assert self._session is not None  # noqa: S101 - a program error
-        try:
-            response = await self._session.request(
-                visit.method, target(server, visit), headers=_text(headers), data=body, allow_redirects=False
-            )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unreachable(trouble_of(error), repr(error)) from error
-        if response.status == 101 or response.status > 599:
-            response.close()
-            raise Unreachable(Trouble.GARBAGE, f"status {response.status}")
-        return response
+    async def _resolve_all(self) -> None:
+        for server in self.servers:
+            try:
+                await server.resolve()
+            except OSError:
+                continue
 
-    async def tunnel(self, server: Server, visit: Visit, headers: Headers, protocols: list[str]) -> Any:
-        """A WebSocket to the origin. Raises :class:`Unreachable`, or aiohttp's WSServerHandshakeError when it says no."""
-        assert self._session is not None  # noqa: S101 - a program error
-        try:
-            return await self._session.ws_connect(
-                target(server, visit),
-                headers=_text(headers),
-                protocols=protocols,
-                autoclose=False,
-                max_msg_size=0,
-                timeout=aiohttp.ClientWSTimeout(ws_close=5.0),
-            )
-        except aiohttp.WSServerHandshakeError:
-            raise
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unreachable(trouble_of(error), repr(error)) from error
-
-
-def target(server: Server, visit: Visit) -> URL:
-    """The address of the same bytes at ``server``: yarl would otherwise decode ``%63`` and resolve dots."""
-    text = server.url + visit.path.raw.decode() + ("?" + visit.query.decode() if visit.query else "")
-    return URL(text, encoded=True)
-
-
-def trouble_of(error: Exception) -> Trouble:
-    match error:
-        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError():
-            return Trouble.CONNECT
-        case TimeoutError():
-            return Trouble.TIMEOUT
-        case aiohttp.ClientResponseError() | ValueError():
-            return Trouble.GARBAGE
-        case _:
-            return Trouble.RESET
-
-
-def _text(headers: Headers) -> list[tuple[str, str]]:
-    """aiohttp writes text as UTF-8. Latin-1 bytes, which are rare, become the same letters in UTF-8."""
-    fields = []
-    for name, value in headers:
-        try:
-            fields.append((name.decode(), value.decode()))
-        except UnicodeDecodeError:
-            fields.append((name.decode(), value.decode("latin-1")))
-    return fields
-
-
-def fields_of(response: aiohttp.ClientResponse) -> Headers:
-    return tuple((name.lower(), value) for name, value in response.raw_headers)
+    def close(self) -> None:
+        """No connection is kept any more; those in use end with their exchange."""
+        self.closed = True
+        for server in self.servers:
+            for connection in list(server.idle):
+                connection.close()
+        for task in self._tasks:
+            task.cancel()

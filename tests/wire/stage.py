@@ -17,6 +17,7 @@ from gate.core.credentials import Key, KeyRing
 from gate.core.decision import Decision
 from gate.core.settings import Settings
 from gate.core.settle import Result, settle
+from gate.core.snapshot import Snapshot
 from gate.core.words import Outcome, Reason
 from gate.edges import trust_for
 from gate.wire.door import Door
@@ -59,6 +60,7 @@ class Engine:
         self.settings = settings
         self.keyring = KeyRing((Key("test", secrets.token_bytes(32)),))
         self.trust: Trust = trust_for(settings.edge)
+        self.snapshot = Snapshot(taken=time.time(), store_up=True)
         self.decision: Decision | Callable[[Any], Decision] = FORWARD
         self.visits: list[Any] = []
         self.attempts: list[Attempt] = []
@@ -335,9 +337,9 @@ async def staged(app: Any = own, more_servers: tuple[str, ...] = (), **config: A
         async with Door(engine, app) as door:
             server = uvicorn.Server(
                 uvicorn.Config(
-                    door,
-                    http="h11",
-                    ws="websockets-sansio",
+                    door.app,
+                    http=door.protocol,
+                    ws="none",
                     lifespan="off",
                     proxy_headers=False,
                     server_header=False,

@@ -21,7 +21,7 @@ from gate.core.snapshot import RoomView
 from gate.core.words import Reason
 from gate.engine import Engine
 from gate.web.pages import Pages
-from gate.wire.http1.door import Door
+from gate.wire.door import Door
 
 DEADLINE = 10.0  # seconds until a test gives up waiting for something
 

@@ -63,7 +63,7 @@ async def test_an_origin_that_does_not_switch(start):
 
 @pytest.mark.parametrize("why", ["expired", "revoked"])
 async def test_a_tunnel_ends_with_its_pass(start, monkeypatch, why):
-    monkeypatch.setattr("gate.wire.http1.tunnel.LOOK", 0.2)
+    monkeypatch.setattr("gate.wire.tunnel.LOOK", 0.2)
     gate = await start(echo)
     visitor = await open_tunnel(gate, gate.pass_cookie(id="p1"))
     await visitor.send(b"still there")

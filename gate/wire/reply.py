@@ -10,8 +10,8 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gate.wire import headers
-from gate.wire.http1.framing import Body, Chunked, Sized, UntilClose
-from gate.wire.http1.memo import Memo
+from gate.wire.framing import Body, Chunked, Sized, UntilClose
+from gate.wire.memo import Memo
 
 MAX_HEAD: Final = 64 << 10  # bytes
 MAX_FIELDS: Final = 256

@@ -6,7 +6,7 @@ what the fast path answers was decided by ``decide`` too, once per snapshot, wit
 """
 
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from gate.core.address import visitor_address
 from gate.core.answer import Fields
@@ -20,10 +20,11 @@ from gate.core.settings import Room, Route
 from gate.core.snapshot import Snapshot
 from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason
-from gate.wire import contract, headers
-from gate.wire.http1.heads import BODIED, lines, request_framing
-from gate.wire.http1.memo import Memo
-from gate.wire.http1.parser import Common, Head
+from gate.wire import headers
+from gate.wire.contract import Engine
+from gate.wire.heads import BODIED, lines, request_framing
+from gate.wire.memo import Memo
+from gate.wire.parser import Common, Head
 
 PLANS: Final = 4096  # request lines remembered
 PASSES: Final = 24_576  # verified passes remembered
@@ -35,12 +36,6 @@ _STAND_IN: Final = "-"
 _QUICK: Final = frozenset({Reason.UNGUARDED, Reason.OPEN, Reason.PASS})
 _CACHE: Final = frozenset({b"cache-control", b"cdn-cache-control", b"surrogate-control"})
 _CREDENTIALS: Final = (b"gate-pass", b"gate-ticket")
-
-
-class Engine(contract.Engine, Protocol):
-    snapshot: Snapshot
-
-    def start(self, visit: Visit | None, decision: Decision) -> contract.Attempt: ...
 
 
 class Way:

@@ -4,8 +4,8 @@ import asyncio
 import ssl
 import subprocess
 
-from gate.wire.http1.door import Door
-from tests.wire.http1.rig import CALLS, Visitor, make_engine, own_app
+from gate.wire.door import Door
+from tests.wire.rig import CALLS, Visitor, make_engine, own_app
 
 
 async def test_a_request_goes_through_and_the_connection_is_kept(start):

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from gate.core.answer import Answer
 from gate.core.facts import Refusal
 from gate.core.words import Reason
-from gate.wire.http1.deadlines import NEVER
-from gate.wire.http1.framing import BadFraming, Chunked, Sized
-from gate.wire.http1.heads import CONTINUE, answer_bytes
-from gate.wire.http1.parser import CHUNKED, Head, check_unfinished
+from gate.wire.deadlines import NEVER
+from gate.wire.framing import BadFraming, Chunked, Sized
+from gate.wire.heads import CONTINUE, answer_bytes
+from gate.wire.parser import CHUNKED, Head, check_unfinished
 
 if TYPE_CHECKING:
-    from gate.wire.http1.door import Door
-    from gate.wire.http1.tunnel import Tunnel
+    from gate.wire.door import Door
+    from gate.wire.tunnel import Tunnel
 
 IDLE, BUSY, DRAIN, LINGER, TUNNEL, CLOSED = range(6)
 HIGH_WATER: Final = 64 << 10  # bytes read ahead, or waiting to be written, before the other side is paused

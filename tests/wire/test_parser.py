@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.core.facts import Refusal, read_visit
-from gate.wire.http1.framing import BadFraming, Chunked
-from gate.wire.http1.parser import Limits, Parser, check_unfinished
-from gate.wire.http1.reply import Garbage, read_reply
-from tests.wire.http1.rig import make_engine
+from gate.wire.framing import BadFraming, Chunked
+from gate.wire.parser import Limits, Parser, check_unfinished
+from gate.wire.reply import Garbage, read_reply
+from tests.wire.rig import make_engine
 
 TOKENS = [
     b"GET", b"POST", b" ", b"  ", b"/", b"/checkout", b"?a=b", b"#", b"\\", b"%2f", b"%", b" HTTP/1.1", b" HTTP/1.0",

@@ -15,10 +15,10 @@ from gate.core.orders import Orders, RoomOrders
 from gate.core.settings import Edge
 from gate.core.words import Outcome, RoomMode, Shedding, Switch
 from gate.wire import headers
-from gate.wire.http1.heads import lines, request_framing
-from gate.wire.http1.parser import Limits, Parser
-from gate.wire.http1.plan import Plans, Way
-from tests.wire.http1.rig import make_engine
+from gate.wire.heads import lines, request_framing
+from gate.wire.parser import Limits, Parser
+from gate.wire.plan import Plans, Way
+from tests.wire.rig import make_engine
 
 CONFIG = {
     "rooms": {

@@ -17,7 +17,7 @@ from gate.core.facts import Refusal
 from gate.core.identity import is_claim
 from gate.core.words import Reason
 from gate.wire.headers import HOP_BY_HOP, OVERRIDES
-from gate.wire.http1.memo import Memo
+from gate.wire.memo import Memo
 
 CHUNKED: Final = -1  # Head.length of a chunked body
 LINES_REMEMBERED: Final = 4096

@@ -9,12 +9,12 @@ from gate.core.answer import Fields
 from gate.core.facts import Refusal
 from gate.core.visit import Visit
 from gate.core.words import Reason
-from gate.wire.http1.heads import BODILESS, body_bytes, connection_line, lines, status_line
-from gate.wire.http1.parser import Head
+from gate.wire.heads import BODILESS, body_bytes, connection_line, lines, status_line
+from gate.wire.parser import Head
 
 if TYPE_CHECKING:
-    from gate.wire.http1.door import Door
-    from gate.wire.http1.protocol import VisitorConnection
+    from gate.wire.door import Door
+    from gate.wire.protocol import VisitorConnection
 
 MAX_BODY: Final = 64 << 10  # bytes a form or an API call may have
 _FRAMING: Final = (b"content-length", b"transfer-encoding", b"connection")

@@ -59,7 +59,7 @@ async def test_no_request_fails_under_a_rolling_end(start):
 
 
 async def test_a_tunnel_gets_time(start, monkeypatch):
-    monkeypatch.setattr("gate.wire.http1.tunnel.LAST_WORDS", 0.3)
+    monkeypatch.setattr("gate.wire.tunnel.LAST_WORDS", 0.3)
 
     async def script(side):
         await side.head()

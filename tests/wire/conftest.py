@@ -9,8 +9,8 @@ import pytest
 import uvicorn
 import uvloop
 
-from gate.wire.http1.door import Door
-from tests.wire.http1.rig import DEADLINE, Gate, Origin, Script, Start, answer_ok, eventually, make_engine, own_app
+from gate.wire.door import Door
+from tests.wire.rig import DEADLINE, Gate, Origin, Script, Start, answer_ok, eventually, make_engine, own_app
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:

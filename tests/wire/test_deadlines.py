@@ -2,7 +2,7 @@
 
 import random
 
-from gate.wire.http1.deadlines import Wheel
+from gate.wire.deadlines import Wheel
 
 
 class Entry:

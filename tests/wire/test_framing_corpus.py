@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-CORPUS = Path(__file__).parents[2] / "corpora" / "framing"
+CORPUS = Path(__file__).parents[1] / "corpora" / "framing"
 CASES = sorted(path.stem for path in CORPUS.glob("*.txt"))
 DEADLINE = 10.0
 

@@ -4,13 +4,13 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gate.core.settle import Trouble
-from gate.wire.http1.deadlines import NEVER, Wheel
-from gate.wire.http1.framing import BadFraming, Body, UntilClose
-from gate.wire.http1.reply import MAX_HEAD, SIZED, Garbage, Reply, read_reply
+from gate.wire.deadlines import NEVER, Wheel
+from gate.wire.framing import BadFraming, Body, UntilClose
+from gate.wire.reply import MAX_HEAD, SIZED, Garbage, Reply, read_reply
 
 if TYPE_CHECKING:
-    from gate.wire.http1.origin import Server
-    from gate.wire.http1.tunnel import Tunnel
+    from gate.wire.origin import Server
+    from gate.wire.tunnel import Tunnel
 
 MAX_INTERIM: Final = 16  # 1xx responses before the real one; more is a flood
 HIGH_WATER: Final = 64 << 10  # bytes; the visitor's upload pauses beyond it
