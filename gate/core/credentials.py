@@ -11,6 +11,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
@@ -19,6 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 KEY_BYTES = 32
+TICKET_SALT = b"gate.ticket"
 LEEWAY = 30.0  # seconds; the clocks of two gates may differ by this much
 MAX_TOKEN = 1024  # characters; longer ones are not looked at
 
@@ -89,19 +91,28 @@ class KeyRing:
         self.newest = keys[-1]
         self._tickets = URLSafeSerializer(
             [key.derive("ticket") for key in keys],
-            salt="gate.ticket",
+            salt=TICKET_SALT,
             serializer=json,
             serializer_kwargs={"separators": (",", ":")},
             signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
         )
+        # itsdangerous derives this key ("hmac" derivation) and starts with it anew for every signature; ours is a copy
+        key = hmac.digest(self.newest.derive("ticket"), TICKET_SALT, "sha256")
+        self._ticket_mac = hmac.new(key, digestmod="sha256")
         self._passes = {key.id: OctKey.import_key(key.derive("pass")) for key in keys}
 
     # -- tickets
 
     def sign_ticket(self, ticket: Ticket) -> str:
-        payload = [ticket.room, ticket.epoch, ticket.number, ticket.joined, ticket.id]
-        text = self._tickets.dumps(payload)
-        return text if isinstance(text, str) else text.decode()
+        """The token that :meth:`read_ticket` reads: what itsdangerous writes, in a tenth of its time.
+
+        It would try whether zlib makes the payload shorter, too; random ids and numbers it never does.
+        """
+        payload = f"[{quoted(ticket.room)},{ticket.epoch},{ticket.number},{ticket.joined},{quoted(ticket.id)}]"
+        text = urlsafe_b64encode(payload.encode()).rstrip(b"=")
+        mac = self._ticket_mac.copy()
+        mac.update(text)
+        return f"{text.decode()}.{urlsafe_b64encode(mac.digest()).rstrip(b'=').decode()}"
 
     def read_ticket(self, token: str, room: str) -> Ticket:
         """The ticket in ``token``. Raises :class:`InvalidCredential`."""
