@@ -192,6 +192,7 @@ class Pulse:
                 origin_up=snapshot.origin_up,
                 servers=self._servers,
                 in_flight=engine.shop.overload.current,
+                connections=len(self._door.connections),
                 overload=snapshot.overload,
                 first_byte_p90=round(engine.shop.overload.percentile(0.9), 4),
                 breakers={name: breaker.state.value for name, breaker in engine.shop.breakers.items()},

@@ -51,6 +51,7 @@ class Meter(Protocol):
 class Access(Protocol):
     """One line per request, or per so many; :class:`gate.logs.AccessLog`."""
 
+    def wants(self) -> bool: ...
     def __call__(self, visit: Visit, decision: Decision, status: int, seconds: float, *, sent: int = 0) -> None: ...
 
 

@@ -180,10 +180,12 @@ class AccessLog:
         self._draw = draw
         self._write = write or get("gate.access").info
 
+    def wants(self) -> bool:
+        """Is the request that begins now to be written down?"""
+        return self.share >= 1.0 or (self.share > 0.0 and self._draw() < self.share)
+
     def __call__(self, visit: Visit, decision: Decision, status: int, seconds: float, *, sent: int = 0) -> None:
         """``seconds`` from the head of the request to the end of the answer; ``sent``: bytes of body. The query is left out."""
-        if self.share < 1.0 and (self.share == 0.0 or self._draw() >= self.share):
-            return
         self._write(
             "request",
             method=visit.method,

@@ -25,6 +25,10 @@ class Attempt(Protocol):
 class Access(Protocol):
     """Writes one line about a request that is over. ``seconds`` from its head to the end of the answer, ``sent`` bytes."""
 
+    def wants(self) -> bool:
+        """Asked when a request begins: is it one of those that are written down?"""
+        ...
+
     def __call__(self, visit: Visit, decision: Decision, status: int, seconds: float, *, sent: int = 0) -> None: ...
 
 

@@ -15,11 +15,13 @@ from gate.core.settings import Route, Visitors
 from gate.core.visit import Headers, Visit
 from gate.core.words import Outcome, Reason
 from gate.wire import headers
+from gate.wire.account import Account
 from gate.wire.contract import Engine
+from gate.wire.crowd import Crowded, most_connections
 from gate.wire.deadlines import Wheel
 from gate.wire.exchange import Exchange
 from gate.wire.handover import Handover, Shared
-from gate.wire.heads import lines, request_framing
+from gate.wire.heads import RETRY_LATER, lines, request_framing
 from gate.wire.origin import Origins
 from gate.wire.parser import Head, Limits, Parser, upgrade_of
 from gate.wire.plan import Plans, Way
@@ -72,6 +74,7 @@ class Door:
         self.wheel = Wheel()
         self.origin = Origins(settings.origin, self.wheel, tls)
         self.tunnels: set[Tunnel] = set()
+        self.most_connections = most_connections(self.visitors.connections)
         self.state: ServerState = _NoState()
         self.connections: set[Any] = self.state.connections
         self.draining = False
@@ -109,12 +112,14 @@ class Door:
         server_state: ServerState | None = None,
         app_state: dict[str, Any] | None = None,
         _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> VisitorConnection:
+    ) -> VisitorConnection | Crowded:
         """A new connection's protocol: the value of ``uvicorn.Config(http=…)``."""
         if server_state is not None and server_state is not self.state:
             server_state.total_requests += self.state.total_requests
             self.state = server_state
             self.connections = server_state.connections
+        if len(self.connections) >= self.most_connections:
+            return Crowded(self)
         return VisitorConnection(self)
 
     def drain(self) -> None:
@@ -136,28 +141,47 @@ class Door:
 
     def serve(self, visitor: VisitorConnection, head: Head) -> None:
         """Decide, and start what was decided."""
-        shared = self.shared.find(head)
-        if shared is not None and self.plans.knows_host(head) and visitor.keeps:
-            visitor.send_whole(shared)
-            return
-        known = self.plans.quick(head, visitor.peer, visitor.tls)
-        if known is not None:
-            decision, way, method, request = known
-            if head.length and self._too_large(visitor, head, decision):
-                return
-            Exchange(self, visitor, decision, way, method=method, request=request).start()
-            return
+        try:
+            access = self.engine.access
+            if access is not None and access.wants():
+                visitor.account = Account(access)
+            else:
+                shared = self.shared.find(head)
+                if shared is not None and self.plans.knows_host(head) and visitor.keeps:
+                    visitor.send_whole(shared)
+                    return
+                known = self.plans.quick(head, visitor.peer, visitor.tls)
+                if known is not None:
+                    decision, way, method, request = known
+                    if head.length and self._too_large(visitor, head, decision):
+                        return
+                    Exchange(self, visitor, decision, way, method=method, request=request).start()
+                    return
+            self._serve_slowly(visitor, head)
+        except Exception:
+            self._broken(visitor, head)
+
+    def _serve_slowly(self, visitor: VisitorConnection, head: Head) -> None:
+        """With all the facts."""
         try:
             visit = self.read(visitor, head)
         except Refusal as refusal:
-            visitor.refuse(refusal)
+            visitor.refuse(refusal, head)
             return
+        if visitor.account is not None:
+            visitor.account.visit = visit
         self.plans.learn(head, visit)
         asked = decide(visit, self.engine.snapshot, self.engine.settings)
         if isinstance(asked, Decision):
             self._act(visitor, head, visit, asked)
         else:
             self.spawn(self._ask(visitor, head, visit))
+
+    def _broken(self, visitor: VisitorConnection, head: Head) -> None:
+        """A fault of ours is no 500: it says when to come back."""
+        log.exception("decision_failed")
+        if visitor.serves(head):
+            visitor.refuse(Refusal(503, Reason.STORE, "no decision could be made at the moment", RETRY_LATER), head)
 
     def read(self, visitor: VisitorConnection, head: Head) -> Visit:
         """The facts of a request. Raises :class:`~gate.core.facts.Refusal`."""
@@ -177,15 +201,14 @@ class Door:
     async def _ask(self, visitor: VisitorConnection, head: Head, visit: Visit) -> None:
         try:
             decision = await self.engine.consider(visit)
-        except Exception:
-            log.exception("decision_failed")
             if visitor.serves(head):
-                visitor.refuse(Refusal(503, Reason.STORE, "no decision could be made at the moment"))
-            return
-        if visitor.serves(head):
-            self._act(visitor, head, visit, decision)
+                self._act(visitor, head, visit, decision)
+        except Exception:
+            self._broken(visitor, head)
 
     def _act(self, visitor: VisitorConnection, head: Head, visit: Visit, decision: Decision) -> None:
+        if visitor.account is not None:
+            visitor.account.decision = decision
         if decision.outcome is Outcome.FORWARD:
             if head.length and self._too_large(visitor, head, decision):
                 return
@@ -214,5 +237,5 @@ class Door:
         limit = decision.route.body if decision.route is not None else self.body_limit
         if head.length <= limit:
             return False
-        visitor.refuse(Refusal(413, Reason.TOO_LARGE, f"the body is larger than {limit} bytes"))
+        visitor.refuse(Refusal(413, Reason.TOO_LARGE, f"the body is larger than {limit} bytes"), head)
         return True

@@ -115,8 +115,7 @@ class Exchange:
         request = self._request
         if not self.sent or self._uploaded:
             self._request = b""
-        seconds = self._first_byte if self.sent else self._door.origin.idle_timeout
-        connection.begin(self, request, seconds)
+        connection.begin(self, request, self._first_byte if self.sent else None)
         if not self.sent and len(request) > HIGH_WATER:
             self._visitor.hold_upload(False)
 
@@ -133,7 +132,8 @@ class Exchange:
             return
         self._uploaded += len(data)
         if self._uploaded > self._limit:
-            self._visitor.refuse(Refusal(413, Reason.TOO_LARGE, f"the body is larger than {self._limit} bytes"))
+            refusal = Refusal(413, Reason.TOO_LARGE, f"the body is larger than {self._limit} bytes")
+            self._visitor.refuse(refusal, self._visitor.head)
             return
         self.sent = ended
         framed = body_bytes(data, chunked=self._visitor.head.length == CHUNKED, ended=ended)
@@ -144,14 +144,18 @@ class Exchange:
                 self._visitor.hold_upload(True)
         else:
             connection.transport.write(framed)
-            connection.expect(self._first_byte if ended else self._door.origin.idle_timeout)
+            if ended:
+                connection.expect(self._first_byte)
 
     def upload_paused(self) -> None:
-        if not self.sent:
+        """The origin takes no more; only now is it the one who is waited for."""
+        if not self.sent and self._connection is not None:
             self._visitor.hold_upload(True)
+            self._connection.expect(self._door.origin.idle_timeout)
 
     def upload_resumed(self) -> None:
-        if not self.sent:
+        if not self.sent and self._connection is not None:
+            self._connection.expect(None)
             self._visitor.hold_upload(False)
 
     # ------------------------------------------------------------------ what comes back
@@ -171,6 +175,9 @@ class Exchange:
             self._fall_back(settled)
             return
         visitor = self._visitor
+        account = visitor.account
+        if account is not None:
+            account.decision, account.status, account.sent = settled, reply.status, len(payload)
         for command in reply.commands:
             self._door.engine.on_command(self._full_visit(), self._decision, command)
         head = self._head(reply)
@@ -195,10 +202,11 @@ class Exchange:
         visitor, way = self._visitor, self._way
         usual = visitor.head.minor == 1 and visitor.keeps
         if usual and way.shared and reply.length is not None:
-            made = reply.heads.get(way)
-            if made is None:
-                made = reply.heads[way] = self._make_head(reply)
-            return made
+            date = b"" if reply.dated else self._door.date
+            known = reply.heads.get(way)
+            if known is None or known[0] is not date:
+                known = reply.heads[way] = date, self._make_head(reply)
+            return known[1]
         return self._make_head(reply)
 
     def _make_head(self, reply: "Reply") -> bytes:
@@ -213,8 +221,9 @@ class Exchange:
                 framing = b"transfer-encoding: chunked\r\n"
             else:
                 visitor.closing = True  # HTTP/1.0 knows no other end than the end of the connection
-        return b"%b\r\n%b%b%b%b%b%b\r\n" % (
+        return b"%b\r\n%b%b%b%b%b%b%b\r\n" % (
             reply.start,
+            b"" if reply.dated else self._door.date,  # RFC 9110 section 6.6.1
             reply.plain,
             b"" if way.caches else reply.cached,
             VIA,
@@ -228,6 +237,8 @@ class Exchange:
         visitor = self._visitor
         if ended:
             self._connection = None  # it is with its pool again
+        if visitor.account is not None:
+            visitor.account.sent += len(data)
         if self._chunked:
             data = body_bytes(data, chunked=True, ended=ended)
         if data:
@@ -273,6 +284,8 @@ class Exchange:
     def _fall_back(self, decision: Decision) -> None:
         self.gone = True
         self._attempt.close()
+        if self._visitor.account is not None:
+            self._visitor.account.decision = decision
         self._visitor.respond(self._door.engine.answer(self._full_visit(), decision), job=self)
 
     # ------------------------------------------------------------------ the visitor
@@ -315,4 +328,7 @@ class Exchange:
             b"%b\r\n%b%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n"
             % (reply.start, reply.plain, VIA, self._way.added, reply.upgrade)
         )
-        Tunnel(self._door, visitor, connection, self._decision).open(rest)
+        if visitor.account is not None:
+            visitor.account.status = 101
+        websocket = reply.upgrade.lower() == b"websocket"
+        Tunnel(self._door, visitor, connection, self._decision, websocket=websocket).open(rest)

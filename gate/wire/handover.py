@@ -9,7 +9,7 @@ from gate.core.answer import Fields
 from gate.core.facts import Refusal
 from gate.core.visit import Visit
 from gate.core.words import Reason
-from gate.wire.heads import BODILESS, body_bytes, connection_line, lines, status_line
+from gate.wire.heads import BODILESS, RETRY_LATER, body_bytes, connection_line, lines, status_line
 from gate.wire.parser import Head
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ class Handover:
         self._body += data
         self._ended = ended
         if len(self._body) > MAX_BODY:
-            self._visitor.refuse(Refusal(413, Reason.TOO_LARGE, f"the body is larger than {MAX_BODY} bytes"))
+            refusal = Refusal(413, Reason.TOO_LARGE, f"the body is larger than {MAX_BODY} bytes")
+            self._visitor.refuse(refusal, self._visitor.head)
             return
         self._wake.set()
 
@@ -128,7 +129,8 @@ class Handover:
             self._gone = True
             self._visitor.cut()
         else:
-            self._visitor.refuse(Refusal(503, Reason.ENDPOINT, "this endpoint does not work at the moment"))
+            refusal = Refusal(503, Reason.ENDPOINT, "this endpoint does not work at the moment", RETRY_LATER)
+            self._visitor.refuse(refusal, self._visitor.head)
 
     def _scope(self) -> dict[str, Any]:
         visit, visitor = self._visit, self._visitor
@@ -177,6 +179,8 @@ class Handover:
             self._shared = self._visit.method == "GET" and message["status"] == 200 and is_shared(fields)
             self._bodiless = message["status"] in BODILESS or self._visitor.head.method == b"HEAD"
             self._counted = message["status"] != 204
+            if self._visitor.account is not None:
+                self._visitor.account.status = message["status"]
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         await self._writable.wait()
@@ -198,6 +202,8 @@ class Handover:
                 framing = b"content-length: %d\r\n" % len(body)
             start = b"%b%b%b\r\n" % (self._head, framing, connection_line(visitor.head.minor, keep=visitor.keeps))
         if not self._bodiless:
+            if visitor.account is not None:
+                visitor.account.sent += len(body)
             start += body_bytes(body, chunked=self._chunked, ended=not more)
         if start:
             visitor.transport.write(start)

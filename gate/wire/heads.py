@@ -12,6 +12,7 @@ from gate.wire.parser import CHUNKED
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 VIA: Final = b"via: 1.1 %b\r\n" % PSEUDONYM
+RETRY_LATER: Final[Fields] = ((b"retry-after", b"5"),)  # with a 503 for which nobody knows better
 BODILESS: Final = frozenset({204, 304})
 BODIED: Final = frozenset({"POST", "PUT", "PATCH"})
 

@@ -1,4 +1,4 @@
-"""One visitor's connection: heads in, answers out, one request at a time and in order.
+"""One visitor's connection, the reading half: heads and bodies in, one request at a time and in order.
 
 =========  =============================================================================
 state      what comes in is
@@ -13,71 +13,29 @@ CLOSED     nothing
 """
 
 import asyncio
-import contextlib
-import socket
-import struct
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from gate.core.answer import Answer
 from gate.core.facts import Refusal
 from gate.core.words import Reason
+from gate.wire.answering import BUSY, CLOSED, DRAIN, DRAIN_BYTES, DRAIN_SECONDS, IDLE, LINGER, TUNNEL, Answering, Job
 from gate.wire.deadlines import NEVER
 from gate.wire.framing import BadFraming, Chunked, Sized
-from gate.wire.heads import CONTINUE, answer_bytes
-from gate.wire.parser import CHUNKED, Head, check_unfinished
+from gate.wire.heads import CONTINUE
+from gate.wire.parser import CHUNKED, check_unfinished
 
 if TYPE_CHECKING:
     from gate.wire.door import Door
     from gate.wire.tunnel import Tunnel
 
-IDLE, BUSY, DRAIN, LINGER, TUNNEL, CLOSED = range(6)
 HIGH_WATER: Final = 64 << 10  # bytes read ahead, or waiting to be written, before the other side is paused
-DRAIN_BYTES: Final = 256 << 10  # of an unwanted body that are read to keep the connection
-DRAIN_SECONDS: Final = 2.0
 BODY_WINDOW: Final = 10.0  # seconds over which the minimum rate of a body is measured
-_RESET: Final = struct.pack("ii", 1, 0)
 HALF_CLOSED: Final = 1.0  # seconds; a visitor who has sent FIN may still wait this long for the answer to begin
 
 
-class Job(Protocol):
-    """What serves the current request. Told in this order: ``body``…, and ``left`` if the visitor goes before the end."""
+class VisitorConnection(Answering):
+    """What uvicorn makes for every connection of a visitor (:meth:`gate.wire.door.Door.protocol`)."""
 
-    def body(self, data: bytes, ended: bool) -> None: ...
-    def writable(self, ready: bool) -> None: ...
-    def left(self) -> None: ...
-
-
-class VisitorConnection(asyncio.Protocol):
-    """``served`` counts requests. ``closing``: no further request is read after the current one."""
-
-    __slots__ = (
-        "_advancing",
-        "_ahead",
-        "_answered",
-        "_half_closed",
-        "_heading",
-        "_job",
-        "_mark",
-        "_paused",
-        "_received",
-        "_state",
-        "_stopped",
-        "_upload",
-        "_upload_held",
-        "closing",
-        "door",
-        "due",
-        "head",
-        "peer",
-        "served",
-        "slot",
-        "tls",
-        "transport",
-        "tunnel",
-    )
-
-    transport: asyncio.Transport
-    head: Head
+    __slots__ = ("_advancing", "_half_closed", "_heading", "_paused", "_stopped", "peer", "tunnel")
 
     def __init__(self, door: "Door") -> None:
         self.door = door
@@ -87,16 +45,16 @@ class VisitorConnection(asyncio.Protocol):
         self.peer: str | None = None
         self.tls = False
         self.tunnel: Tunnel | None = None
+        self.account = None
         self._state = IDLE
-        self._ahead = b""  # bytes not yet looked at
-        self._job: Job | None = None
-        self._upload: Sized | Chunked | None = None  # the body still to come
-        self._received = 0  # bytes of it, for the minimum rate
-        self._mark = 0
+        self._ahead = b""
+        self._job = None
+        self._upload = None
+        self._received = self._mark = 0
         self._paused = False  # the visitor takes no more
         self._stopped = False  # we read no more
-        self._upload_held = False  # the origin takes no more
-        self._answered = False  # the answer to the current request has begun
+        self._upload_held = False
+        self._answered = False
         self._advancing = False
         self._half_closed = False
         self._heading = True  # the clock of a head is running
@@ -123,6 +81,8 @@ class VisitorConnection(asyncio.Protocol):
             job.left()
         if self.tunnel is not None:
             self.tunnel.visitor_lost()
+        if self.account is not None:
+            self._close_account()
         self._ahead = b""
 
     def data_received(self, data: bytes) -> None:
@@ -267,7 +227,7 @@ class VisitorConnection(asyncio.Protocol):
         try:
             payload = upload.feed(data)
         except BadFraming as error:
-            self.refuse(Refusal(400, Reason.MALFORMED, str(error)))
+            self.refuse(Refusal(400, Reason.MALFORMED, str(error)), self.head)
             return
         self._received += len(data)
         ended = upload.done
@@ -311,73 +271,14 @@ class VisitorConnection(asyncio.Protocol):
         elif self._received > DRAIN_BYTES:
             self._close()
 
-    # ------------------------------------------------------------------ answering
-
-    def serves(self, head: Head) -> bool:
-        """Is ``head`` still the request that this connection waits to see answered?"""
-        return self._state == BUSY and self.head is head and self._job is None and not self._answered
-
-    @property
-    def keeps(self) -> bool:
-        """Will the connection be kept after this answer?"""
-        return not self.closing and not self.door.draining
-
-    def answered(self) -> None:
-        """The head of the answer is on its way."""
-        self._answered = True
-
-    def respond(self, answer: Answer, *, job: Job | None = None) -> None:
-        """Answer the current request, whole, by the gate itself. ``job`` is over with it."""
-        if self._state != BUSY or job is not self._job:
-            return
-        upload = self._upload
-        if upload is not None and (self.head.common.expects or not isinstance(upload, Sized) or upload.left > DRAIN_BYTES):
-            self.closing = True
-        self._answered = True
-        self.transport.write(answer_bytes(answer, self.head.method, self.head.minor, keep=self.keeps, date=self.door.date))
-        self.finish()
-
-    def send_whole(self, answer: bytes) -> None:
-        """Answer the current request, which has no body, with these bytes."""
-        self._answered = True
-        self.transport.write(answer)
-        self.finish()
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Answer a request that cannot be read, or not any further, and read no more on this connection."""
-        self.closing = True
-        job, self._job = self._job, None
-        if job is not None:
-            job.left()
-        if self._answered:
-            self.cut()
-            return
-        self._state = BUSY
-        self._answered = True
-        answer = self.door.engine.refuse(refusal)
-        self.transport.write(answer_bytes(answer, b"GET", 1, keep=False, date=self.door.date))
-        self._linger()
-
-    def finish(self) -> None:
-        """The answer is written whole."""
-        self._job = None
-        self.served += 1
-        if self._state == CLOSED:
-            return
-        if self._upload_held:
-            self._upload_held = False
-        if self.closing or self.door.draining:
-            self._linger()
-        elif self._upload is None:
-            self._next()
-        else:
-            self._state = DRAIN
-            self._received = 0
-            self.door.wheel.watch(self, DRAIN_SECONDS)
-            ahead, self._ahead = self._ahead, b""
-            self._flow()
-            if ahead:
-                self._drain(ahead)
+    def _drain_rest(self) -> None:
+        self._state = DRAIN
+        self._received = 0
+        self.door.wheel.watch(self, DRAIN_SECONDS)
+        ahead, self._ahead = self._ahead, b""
+        self._flow()
+        if ahead:
+            self._drain(ahead)
 
     def _next(self) -> None:
         self._state = IDLE
@@ -388,38 +289,6 @@ class VisitorConnection(asyncio.Protocol):
             self._flow()
         if self._ahead:
             self._advance()
-
-    def cut(self) -> None:
-        """The answer cannot be finished: make sure that it does not look complete."""
-        self._job = None
-        self._state = CLOSED
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:  # a reset: to a visitor of HTTP/1.0 a plain end would be the end of the body
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
-
-    def _linger(self) -> None:
-        """Close after the last answer, politely: bytes that meet a closed socket cause a reset, which may overtake it."""
-        self._job = None
-        self._state = LINGER
-        self._received = 0
-        self._upload = None
-        self._upload_held = False
-        self._ahead = b""
-        self._flow()
-        if self.tls:
-            self._close()
-            return
-        self.transport.write_eof()
-        self.door.wheel.watch(self, DRAIN_SECONDS)
-
-    def _close(self) -> None:
-        """Flush, then close; a visitor who does not take the rest in time is cut off."""
-        self._state = CLOSED
-        self._mark = self.transport.get_write_buffer_size()
-        self.transport.close()
-        self.door.wheel.watch(self, self.door.visitors.stall)
 
     # ------------------------------------------------------------------ upgrades
 
@@ -434,11 +303,6 @@ class VisitorConnection(asyncio.Protocol):
             tunnel.visitor_writable(False)
         if ahead:
             tunnel.from_visitor(ahead)
-
-    def hang_up(self) -> None:
-        """The tunnel is over: flush, then close."""
-        if self._state == TUNNEL:
-            self._close()
 
     # ------------------------------------------------------------------ time
 
@@ -474,7 +338,7 @@ class VisitorConnection(asyncio.Protocol):
                 self.door.wheel.watch(self, visitors.stall)
         elif self._upload is not None and not self._upload_held:
             if self._received - self._mark < visitors.body_rate * BODY_WINDOW:
-                self.refuse(Refusal(408, Reason.MALFORMED, "the body came too slowly"))
+                self.refuse(Refusal(408, Reason.MALFORMED, "the body came too slowly"), self.head)
             else:
                 self._mark = self._received
                 self.door.wheel.watch(self, BODY_WINDOW)

@@ -15,7 +15,7 @@ from gate.wire.memo import Memo
 
 MAX_HEAD: Final = 64 << 10  # bytes
 MAX_FIELDS: Final = 256
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HARMLESS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b""})  # in Connection: name nothing that would go on
 _CONTROLS = bytes(set(range(32)) - {9}) + b"\x7f"
@@ -40,6 +40,7 @@ CACHE: Final = 5  # replaced where the gate says how the answer may be stored
 COMMAND: Final = 6  # the origin's word to the gate
 UPGRADE: Final = 7
 PERSONAL: Final = 8  # plain, and never remembered
+DATE: Final = 9
 
 _KINDS: Final[dict[bytes, int]] = {
     b"content-length": LENGTH,
@@ -47,6 +48,7 @@ _KINDS: Final[dict[bytes, int]] = {
     b"connection": CONNECTION,
     b"gate-command": COMMAND,
     b"upgrade": UPGRADE,
+    b"date": DATE,
     **dict.fromkeys(headers.CACHE_FIELDS, CACHE),
     **dict.fromkeys(headers.HOP_BY_HOP - {b"connection", b"transfer-encoding", b"upgrade"}, HOP),
 }
@@ -57,15 +59,28 @@ class Reply:
 
     ``plain`` are the lines that go to the visitor unchanged, ``cached`` its cache fields, each with its end. ``length``: the
     Content-Length, also where no body follows (HEAD, 304), or None. ``delimited``: how the body ends.
-    ``heads``: what was made of it for visitors, by the way it went back.
+    ``dated``: it has a Date. ``heads``: what was made of it for visitors, by the way it went back, with the Date line added.
     """
 
-    __slots__ = ("cached", "commands", "delimited", "heads", "keep_alive", "length", "plain", "start", "status", "upgrade")
+    __slots__ = (
+        "cached",
+        "commands",
+        "dated",
+        "delimited",
+        "heads",
+        "keep_alive",
+        "length",
+        "plain",
+        "start",
+        "status",
+        "upgrade",
+    )
 
     cached: bytes
     commands: list[bytes]
+    dated: bool
     delimited: int
-    heads: dict[object, bytes]
+    heads: dict[object, tuple[bytes, bytes]]
     keep_alive: bool
     length: int | None
     plain: bytes
@@ -146,6 +161,7 @@ def _weigh(reply: Reply, special: list[tuple[int, bytes]], plain: list[bytes], *
     commands: list[bytes] = []
     tokens: list[bytes] = []
     reply.upgrade = None
+    reply.dated = False
     for kind, line in special:
         if kind == LENGTH:
             if length is not None:
@@ -163,6 +179,9 @@ def _weigh(reply: Reply, special: list[tuple[int, bytes]], plain: list[bytes], *
             commands.append(line[13:].strip(b" \t"))
         elif kind == UPGRADE:
             reply.upgrade = line[8:].strip(b" \t")
+        elif kind == DATE:
+            reply.dated = True
+            plain.append(line)
     reply.keep_alive = minor == 1
     if b"close" in tokens:
         reply.keep_alive = False

@@ -1,12 +1,14 @@
 """After a 101: bytes both ways, until either side ends, or the pass that let the visitor in is over.
 
-A tunnel outlives its request, so the decision is looked at again while it lasts: every :data:`LOOK` seconds.
+A tunnel outlives its request, so the decision is looked at again while it lasts: every :data:`LOOK` seconds. A WebSocket
+that the gate ends is told why, where a frame of the gate's own can be put between the others.
 """
 
 from typing import TYPE_CHECKING, Final
 
 from gate.core.decision import Decision
 from gate.wire.deadlines import NEVER
+from gate.wire.frames import GOING_AWAY, POLICY, SERVICE_RESTART, Frames, close_frame
 
 if TYPE_CHECKING:
     from gate.wire.door import Door
@@ -20,14 +22,24 @@ LAST_WORDS: Final = 10.0  # seconds a tunnel gets when the worker ends
 class Tunnel:
     """Both ends' connections call it; it lives until both are closed."""
 
-    __slots__ = ("_closed", "_decision", "_door", "_ending", "_origin", "_visitor", "due", "slot")
+    __slots__ = ("_closed", "_decision", "_door", "_down", "_ending", "_origin", "_up", "_visitor", "due", "slot")
 
-    def __init__(self, door: "Door", visitor: "VisitorConnection", origin: "OriginConnection", decision: Decision) -> None:
+    def __init__(
+        self,
+        door: "Door",
+        visitor: "VisitorConnection",
+        origin: "OriginConnection",
+        decision: Decision,
+        *,
+        websocket: bool,
+    ) -> None:
         self._door = door
         self._visitor = visitor
         self._origin = origin
         self._decision = decision
         self._ending = self._closed = False
+        self._up = Frames() if websocket else None  # from the visitor
+        self._down = Frames() if websocket else None
         self.due, self.slot = NEVER, 0
 
     def open(self, rest: bytes) -> None:
@@ -40,12 +52,14 @@ class Tunnel:
             self._door.plans.follow(held.id)
         self._door.wheel.watch(self, LAST_WORDS if self._door.draining else LOOK)
         if rest:
-            self._visitor.transport.write(rest)
+            self.from_origin(rest)
         self._visitor.become(self)
 
     # -- the visitor's end
 
     def from_visitor(self, data: bytes) -> None:
+        if self._up is not None:
+            self._up.feed(data)
         self._origin.transport.write(data)
 
     def visitor_writable(self, ready: bool) -> None:
@@ -71,6 +85,8 @@ class Tunnel:
     # -- the origin's end
 
     def from_origin(self, data: bytes) -> None:
+        if self._down is not None:
+            self._down.feed(data)
         self._visitor.transport.write(data)
 
     def origin_writable(self, ready: bool) -> None:
@@ -94,8 +110,10 @@ class Tunnel:
     # -- time
 
     def expired(self, now: float) -> None:
-        if self._ending or self.over():
-            self._close()
+        if self._ending:
+            self._close(SERVICE_RESTART)
+        elif self.over():
+            self._close(POLICY)
         else:
             self._door.wheel.watch(self, LOOK)
 
@@ -115,11 +133,15 @@ class Tunnel:
         self._ending = True
         self._door.wheel.watch(self, LAST_WORDS)
 
-    def _close(self) -> None:
+    def _close(self, code: int) -> None:
+        """End it; ``code`` says why to the visitor of a WebSocket."""
         self._end()
-        self._visitor.hang_up()
-        if not self._origin.transport.is_closing():
-            self._origin.transport.close()
+        down, up, origin = self._down, self._up, self._origin.transport
+        self._visitor.hang_up(close_frame(code, masked=False) if down is not None and down.between else b"")
+        if not origin.is_closing():
+            if up is not None and up.between:
+                origin.write(close_frame(GOING_AWAY, masked=True))
+            origin.close()
 
     def _end(self) -> None:
         if not self._closed:

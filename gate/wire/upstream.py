@@ -69,14 +69,18 @@ class OriginConnection(asyncio.Protocol):
 
     # -- for the exchange
 
-    def begin(self, user: User, data: bytes, seconds: float) -> None:
-        """Send the head (and what there is of the body) of ``user``'s request; expect a sign of life in ``seconds``."""
+    def begin(self, user: User, data: bytes, seconds: float | None) -> None:
+        """Send the head (and what there is of the body) of ``user``'s request, then :meth:`expect`."""
         self.user = user
+        self.expect(seconds)
         self.transport.write(data)
-        self._wheel.watch(self, seconds)
 
-    def expect(self, seconds: float) -> None:
-        self._wheel.watch(self, seconds)
+    def expect(self, seconds: float | None) -> None:
+        """A sign of life within ``seconds``; None: it is not the origin's turn."""
+        if seconds is None:
+            self.due = NEVER
+        else:
+            self._wheel.watch(self, seconds)
 
     def close(self) -> None:
         """Not to be used again."""
