@@ -50,6 +50,11 @@ class Language:
         """How many plural forms there are."""
         return int(self.translations.info()["plural-forms"].partition("nplurals=")[2].partition(";")[0])
 
+    @cached_property
+    def ahead_forms(self) -> list[str]:
+        """Every plural form of the sentence that says how many people are ahead."""
+        return self.all_forms("{n} person is ahead of you", "{n} people are ahead of you")
+
     def text(self, text: str) -> str:
         return self.translations.gettext(text)
 
@@ -95,7 +100,7 @@ class Language:
         """The plural forms above as a JSON object for the page's script, safe inside ``<script>``."""
         words: dict[str, object] = {
             "next": self.translations.gettext("You are next"),
-            "ahead": self.all_forms("{n} person is ahead of you", "{n} people are ahead of you"),
+            "ahead": self.ahead_forms,
             "underMin": self.all_forms("less than a minute", "less than {high} minutes"),
             "min": self.all_forms("{low} to {high} minute", "{low} to {high} minutes"),
             "underHour": self.all_forms("less than an hour", "less than {high} hours"),

@@ -1,6 +1,6 @@
 """Where visitors are sent: always a path on the host they came to (no open redirect, nothing reflected unchecked)."""
 
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from gate.core.visit import Visit
 
@@ -32,3 +32,8 @@ def way_back(visit: Visit) -> str:
     if referer.netloc.lower() != visit.host:
         return "/"
     return checked_path(referer.path + (f"?{referer.query}" if referer.query else "")) or "/"
+
+
+def again_link(room: str, back: str) -> str:
+    """Our own address that asks again, and goes on to ``back`` where what was sent with a form must be sent once more."""
+    return f"/__gate/rooms/{room}/ticket?to={quote(back, safe='')}"

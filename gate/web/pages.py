@@ -7,23 +7,22 @@ the same facts: the place in line as plain ``application/json``, everything that
 import math
 import random
 from collections.abc import Callable
-from html import escape
-from typing import Any
-from urllib.parse import quote
 
 from gate.core.answer import Answer, Fields
 from gate.core.decision import Decision
 from gate.core.settings import Canned, Settings
 from gate.core.snapshot import RoomView
 from gate.core.visit import Form, Visit
-from gate.core.wait import span_of
 from gate.core.words import Reason
 from gate.web import sentences
 from gate.web.artwork import Artwork
 from gate.web.documents import JSON, PRIVATE, problem, retry_field, text, to_json
 from gate.web.languages import Language
 from gate.web.links import way_back
-from gate.web.standing import JITTER, standing
+from gate.web.sheets import Return, Sheet
+from gate.web.standing import JITTER, Standing, document, standing, why
+
+SHEETS = 512  # kept: languages times rooms times states, until an operator's new word for the line makes others
 
 
 class Pages:
@@ -33,6 +32,7 @@ class Pages:
         self._settings = settings
         self._art = Artwork(settings)
         self._draw = draw
+        self._sheets: dict[tuple[str, str, str, str, str], Sheet] = {}
 
     def language(self, visit: Visit) -> Language:
         """The one this visitor reads."""
@@ -43,77 +43,54 @@ class Pages:
     def waiting(self, visit: Visit, decision: Decision, view: RoomView, now: float, *, back: str | None = None) -> Answer:
         """In line: place, wait and when to ask again. ``back`` (a checked path) says where to go on, if not here."""
         del now
-        facts = standing(decision, view, self.language(visit), self._draw())
-        return self._room_page(visit, view, facts, status=self._settings.rooms[view.name].status, back=back)
+        seen = standing(decision, view, self._draw())
+        status = self._settings.rooms[view.name].status
+        if visit.accepts == "json":
+            body = to_json(document(seen, decision, view, _detail(self.language(visit), seen, decision.reason)))
+            return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *JSON), body)
+        return self._room_page(visit, decision, view, seen, status=status, back=back)
 
     def closed(self, visit: Visit, decision: Decision, view: RoomView, *, back: str | None = None) -> Answer:
         """The room takes nobody; the page looks again by itself."""
-        facts = standing(decision, view, self.language(visit), self._draw())
+        seen = standing(decision, view, self._draw())
         if visit.accepts == "json":
-            return problem(503, facts["detail"], retry_after=facts["retry_after"], reason=decision.reason, more=facts)
-        return self._room_page(visit, view, facts, status=503, back=back)
+            more = document(seen, decision, view, _detail(self.language(visit), seen, decision.reason))
+            return problem(503, more["detail"], retry_after=seen.retry_after, reason=decision.reason, more=more)
+        return self._room_page(visit, decision, view, seen, status=503, back=back)
 
     def entered(self, visit: Visit, decision: Decision, room: str, now: float) -> Answer:
         """200, for programs: the visitor may go on. ``expires_in`` is null where no pass is needed."""
         carried = decision.granted or decision.held
-        document = {
+        facts = {
             "state": "entered",
             "reason": decision.reason.value,
             "room": room,
             "expires_in": max(0, int(carried.expires - now)) if carried is not None else None,
             "detail": self.language(visit).text(sentences.ENTERED),
         }
-        return Answer(200, (*PRIVATE, *JSON), to_json(document))
+        return Answer(200, (*PRIVATE, *JSON), to_json(facts))
 
-    def _room_page(self, visit: Visit, view: RoomView, facts: dict[str, Any], *, status: int, back: str | None) -> Answer:
-        seconds = max(1, math.ceil(facts["retry_after"]))
-        fields = (*PRIVATE, retry_field(seconds))
-        if visit.accepts == "json":
-            return Answer(status, (*fields, *JSON), to_json(facts))
+    def _room_page(
+        self, visit: Visit, decision: Decision, view: RoomView, seen: Standing, *, status: int, back: str | None
+    ) -> Answer:
         language = self.language(visit)
-        prepared = self._art.of(language, "waiting")
-        resend = back is not None or visit.method not in ("GET", "HEAD")
-        back = back or way_back(visit)
-        again = f"/__gate/rooms/{view.name}/ticket?to={quote(back, safe='')}" if resend else ""
-        state, ahead, number = facts["state"], facts["ahead"], facts["number"]
-        head = language.text(sentences.HEADS[state])
-        card = ahead is not None and state in ("line", "hold", "store")
-        wait = ""
-        if card and state == "line" and facts["wait"]:
-            span = language.span(span_of(facts["wait"]["low"], facts["wait"]["high"]))
-            wait = language.text(sentences.WAIT).replace("{span}", span)
-        title = f"({language.number(ahead)}) {head}" if state == "line" and ahead else head
-        attributes = {
-            "room": view.name,
-            "state": state,
-            "number": number or 0,
-            "epoch": facts["epoch"] or 0,
-            "ahead": "" if ahead is None else ahead,
-            "in": facts["retry_after"],
-            "again": again,
-        }
-        body = prepared.fill(
-            {
-                "title": text(title),
-                "refresh": text(f"{max(2, seconds)};url={again}" if again else str(max(2, seconds))),
-                "facts": " ".join(f'data-{name}="{escape(str(value))}"' for name, value in attributes.items()).encode(),
-                "head": text(head),
-                "why": text(facts["detail"]),
-                "nocard": b"" if card else b" hidden",
-                "place": _place(language, ahead or 0),
-                "wait": text(wait),
-                "word": text(view.message),
-                "noword": b"" if view.message else b" hidden",
-                "nokeep": b"" if facts["epoch"] else b" hidden",
-                "nonumber": b"" if number else b" hidden",
-                "number": language.number(number or 0).encode(),
-                "again": b"%d" % seconds,
-                "room": view.name.encode(),
-                "back": text(back),
-                "resend": b'<input type="hidden" name="resend" value="1">' if resend else b"",
-            }
-        )
-        return Answer(status, (*fields, *_html_fields(language), (b"content-security-policy", prepared.policy)), body)
+        body = self.sheet(language, view, seen, decision.reason).fill(seen, Return(visit, view.name, back))
+        return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *self.line_fields(language)), body)
+
+    def sheet(self, language: Language, view: RoomView, seen: Standing, reason: Reason) -> Sheet:
+        """The line page for everybody who stands in this state for this cause."""
+        detail = _detail(language, seen, reason)
+        key = language.tag, view.name, view.message, seen.state, detail
+        sheet = self._sheets.get(key)
+        if sheet is None:
+            if len(self._sheets) >= SHEETS:
+                self._sheets.clear()
+            sheet = self._sheets[key] = Sheet(self._art.of(language, "waiting"), language, view, seen.state, detail)
+        return sheet
+
+    def line_fields(self, language: Language) -> Fields:
+        """What the line page says of itself."""
+        return (*_html_fields(language), (b"content-security-policy", self._art.of(language, "waiting").policy))
 
     # ------------------------------------------------------------------ the shop
 
@@ -251,11 +228,8 @@ class Pages:
         return Answer(status, html, body)
 
 
-def _place(language: Language, ahead: int) -> bytes:
-    sentence, number = escape(language.ahead(ahead)), language.number(ahead)
-    if number in sentence:
-        return sentence.replace(number, f"<b>{number}</b>", 1).encode()
-    return f"<strong>{sentence}</strong>".encode()
+def _detail(language: Language, seen: Standing, reason: Reason) -> str:
+    return language.text(why(seen.state, reason, placed=seen.epoch is not None))
 
 
 def _html_fields(language: Language) -> Fields:

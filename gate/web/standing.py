@@ -1,5 +1,6 @@
 """Where one visitor stands in a room: the facts that the page and the JSON document share."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from gate.core.credentials import Ticket
@@ -9,30 +10,51 @@ from gate.core.snapshot import RoomView
 from gate.core.wait import Place, ask_again, place_of
 from gate.core.words import Reason
 from gate.web import sentences
-from gate.web.languages import Language
 
 CLOSED_RETRY = 30.0  # seconds
 JITTER = 0.3  # a time to come back is stretched by up to this share, so that nobody comes back together
 
 
-def standing(decision: Decision, view: RoomView, language: Language, draw: float) -> dict[str, Any]:
-    """The facts, as they are in the JSON document. ``wait`` and ``retry_after`` in seconds; ``draw`` in [0, 1)."""
-    ticket = decision.ticket
-    place = place_of(ticket, view) if ticket is not None else None
+@dataclass(slots=True)
+class Standing:
+    """What both forms tell of one visitor. ``wait`` (at best and at worst) and ``retry_after`` in seconds, rounded."""
+
+    state: str
+    number: int | None
+    epoch: int | None
+    ahead: int | None
+    wait: tuple[int, int] | None
+    retry_after: float
+
+
+def standing(decision: Decision, view: RoomView, draw: float, ticket: Ticket | None = None) -> Standing:
+    """Where ``ticket`` (that of the decision, if none is given) stands. ``draw`` is in [0, 1)."""
+    ticket = ticket or decision.ticket
+    if ticket is None:
+        state = state_of(decision, None)
+        return Standing(state, None, None, None, None, round(retry_after(decision, None, state, draw), 2))
+    place = place_of(ticket, view)
     state = state_of(decision, place)
     wait = None
-    if state in ("line", "called") and place is not None and place.low is not None and place.high is not None:
-        wait = {"low": round(place.low), "high": round(place.high)}
+    if place is not None and place.low is not None and place.high is not None and state in ("line", "called"):
+        wait = round(place.low), round(place.high)
+    number = ticket.number if ticket.number < AWAY else None
+    ahead = place.ahead if place is not None else None
+    return Standing(state, number, ticket.epoch, ahead, wait, round(retry_after(decision, place, state, draw), 2))
+
+
+def document(seen: Standing, decision: Decision, view: RoomView, detail: str) -> dict[str, Any]:
+    """The JSON document; ``detail`` is the sentence of :func:`why` in the visitor's language."""
     return {
-        "state": state,
+        "state": seen.state,
         "reason": decision.reason.value,
         "room": view.name,
-        "number": ticket.number if ticket and ticket.number < AWAY else None,
-        "epoch": ticket.epoch if ticket else None,
-        "ahead": place.ahead if place else None,
-        "wait": wait,
-        "retry_after": round(retry_after(decision, place, state, draw), 2),
-        "detail": language.text(why(state, decision.reason, ticket)),
+        "number": seen.number,
+        "epoch": seen.epoch,
+        "ahead": seen.ahead,
+        "wait": {"low": seen.wait[0], "high": seen.wait[1]} if seen.wait is not None else None,
+        "retry_after": seen.retry_after,
+        "detail": detail,
         "message": view.message,
         "status_url": f"/__gate/rooms/{view.name}/status",
         "ticket_url": f"/__gate/rooms/{view.name}/ticket",
@@ -42,7 +64,7 @@ def standing(decision: Decision, view: RoomView, language: Language, draw: float
 
 def retry_after(decision: Decision, place: Place | None, state: str, draw: float) -> float:
     """Seconds. What the store says is when a token is due, so that is kept; all else is spread out."""
-    if state == "called" and decision.retry_after is not None:
+    if decision.retry_after is not None and (state == "called" or decision.reason in (Reason.RATE, Reason.ACTIVE)):
         return decision.retry_after
     if (
         state == "line" and place is not None and place.low is not None
@@ -65,9 +87,9 @@ def state_of(decision: Decision, place: Place | None) -> str:
             return "called" if place is not None and place.called else "line"
 
 
-def why(state: str, reason: Reason, ticket: Ticket | None) -> str:
-    """The sentence that is true of this state and its cause."""
-    if state == "store" and ticket is None:
+def why(state: str, reason: Reason, *, placed: bool) -> str:
+    """The sentence that is true of this state and its cause; ``placed``: there is a ticket."""
+    if state == "store" and not placed:
         return sentences.NO_PLACE_YET
     if state == "line" or (state == "called" and reason is Reason.ACTIVE):
         return sentences.BY_REASON.get(reason, sentences.WHYS[state])

@@ -5,6 +5,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +32,35 @@ class Prepared:
 
     def __init__(self, page: str) -> None:
         pieces = _GAP.split(page.encode())
-        self._literals = pieces[0::2]
-        self._names = [name.decode() for name in pieces[1::2]]
+        self._first, *literals = pieces[0::2]
+        self._gaps = list(zip((name.decode() for name in pieces[1::2]), literals, strict=True))
         self.policy = policy_for(page.encode())
 
     @property
     def gaps(self) -> frozenset[str]:
-        return frozenset(self._names)
+        return frozenset(name for name, _ in self._gaps)
 
     def fill(self, values: Mapping[str, bytes]) -> bytes:
         """The page. Values are put in as they are: text must be escaped before. Raises :class:`KeyError`."""
-        parts = [self._literals[0]]
-        for name, literal in zip(self._names, self._literals[1:], strict=True):
+        parts = [self._first]
+        for name, literal in self._gaps:
             parts.append(values[name])
             parts.append(literal)
         return b"".join(parts)
+
+    def with_filled(self, values: Mapping[str, bytes]) -> "Prepared":
+        """The same page with some of its gaps filled; the others stay."""
+        page = copy(self)
+        page._gaps = []
+        for name, literal in self._gaps:
+            if name not in values:
+                page._gaps.append((name, literal))
+            elif page._gaps:
+                before, text = page._gaps[-1]
+                page._gaps[-1] = before, text + values[name] + literal
+            else:
+                page._first += values[name] + literal
+        return page
 
 
 def policy_for(page: bytes) -> bytes:

@@ -20,7 +20,7 @@ from gate.core.snapshot import RoomView
 from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason, RoomMode
 from gate.web import sentences
-from gate.web.artwork import PageError
+from gate.web.artwork import Artwork, PageError
 from gate.web.links import checked_path, way_back
 from gate.web.pages import Pages
 
@@ -465,3 +465,16 @@ def test_a_canned_answer_may_say_how_it_is_cached(tmp_path):
     answer = Pages(given).canned(given.routes[0].fallback, visit())
     assert header(answer, "cache-control") == "public, max-age=5"
     assert header(answer, "content-type") == "application/json"
+
+
+_PREPARED = Artwork(settings()).of(Artwork(settings()).languages.default, "waiting")
+
+
+@given(st.sets(st.sampled_from(["title", "head", "place", "back", "resend", "number"])))
+def test_a_page_filled_in_two_goes_is_the_page_filled_at_once(first):
+    prepared = _PREPARED
+    values = {name: f"<{name}>".encode() for name in prepared.gaps}
+    half = prepared.with_filled({name: values[name] for name in first})
+    assert half.gaps == prepared.gaps - first
+    assert half.fill(values) == prepared.fill(values)
+    assert half.policy == prepared.policy

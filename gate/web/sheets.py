@@ -1,0 +1,111 @@
+"""The line page as most visitors get it: all is filled in beforehand but what one visitor's place changes."""
+
+import math
+from html import escape
+
+from gate.core.snapshot import RoomView
+from gate.core.visit import Visit
+from gate.core.wait import Span, span_of
+from gate.web import sentences
+from gate.web.documents import text
+from gate.web.languages import Language
+from gate.web.links import again_link, way_back
+from gate.web.standing import Standing
+from gate.web.templates import Prepared
+
+_HIDDEN = b" hidden"
+
+
+class Return:
+    """Where a visitor goes on: to ``back``, a path; and by which link of ours, when what was sent must be sent again."""
+
+    __slots__ = ("again", "back", "refresh", "resend")
+
+    def __init__(self, visit: Visit, room: str, back: str | None = None) -> None:
+        resend = back is not None or visit.method not in ("GET", "HEAD")
+        back = back or way_back(visit)
+        again = again_link(room, back) if resend else ""
+        self.back = text(back)
+        self.again = text(again)
+        self.refresh = text(f";url={again}") if again else b""
+        self.resend = b'<input type="hidden" name="resend" value="1">' if resend else b""
+
+
+class Sheet:
+    """The page of one room in one language, for one state and its cause."""
+
+    def __init__(self, prepared: Prepared, language: Language, view: RoomView, state: str, detail: str) -> None:
+        self._language = language
+        self._lined = state == "line"
+        self._placed = state in ("line", "hold", "store")
+        self._group = escape(language.group)
+        self._head = language.text(sentences.HEADS[state])
+        self._title = text(self._head)
+        self._wait = text(language.text(sentences.WAIT)).partition(b"{span}")
+        self._spans: dict[Span, bytes] = {}
+        self._places = [_place(form) for form in language.ahead_forms]
+        self._next = b"<strong>%b</strong>" % text(language.ahead(0))
+        self._facts = b'data-room="%b" data-state="%b" ' % (view.name.encode(), state.encode())
+        self._page = prepared.with_filled(
+            {
+                "head": self._title,
+                "why": text(detail),
+                "word": text(view.message),
+                "noword": b"" if view.message else _HIDDEN,
+                "room": view.name.encode(),
+            }
+        )
+
+    def fill(self, seen: Standing, to: Return) -> bytes:
+        """The page of a visitor who stands as ``seen``."""
+        ahead, number = seen.ahead, seen.number
+        card = self._placed and ahead is not None
+        people = self._number(ahead or 0)
+        seconds = max(1, math.ceil(seen.retry_after))
+        facts = b'%bdata-number="%d" data-epoch="%d" data-ahead="%b" data-in="%b" data-again="%b"' % (
+            self._facts,
+            number or 0,
+            seen.epoch or 0,
+            b"" if ahead is None else b"%d" % ahead,
+            str(seen.retry_after).encode(),
+            to.again,
+        )
+        return self._page.fill(
+            {
+                "title": b"(%b) %b" % (people, self._title) if self._lined and ahead else self._title,
+                "refresh": b"%d%b" % (max(2, seconds), to.refresh),
+                "facts": facts,
+                "nocard": b"" if card else _HIDDEN,
+                "place": self._place(ahead or 0, people),
+                "wait": self._span(seen.wait) if card and self._lined and seen.wait is not None else b"",
+                "nokeep": b"" if seen.epoch else _HIDDEN,
+                "nonumber": b"" if number else _HIDDEN,
+                "number": self._number(number or 0),
+                "again": b"%d" % seconds,
+                "back": to.back,
+                "resend": to.resend,
+            }
+        )
+
+    def _number(self, n: int) -> bytes:
+        return f"{n:,}".replace(",", self._group).encode()
+
+    def _place(self, ahead: int, number: bytes) -> bytes:
+        if not ahead:
+            return self._next
+        before, after = self._places[self._language.form_of(ahead)]
+        return before if after is None else b"%b<b>%b</b>%b" % (before, number, after)
+
+    def _span(self, wait: tuple[int, int]) -> bytes:
+        span = span_of(*wait)
+        said = self._spans.get(span)
+        if said is None:
+            before, _, after = self._wait
+            said = self._spans[span] = before + text(self._language.span(span)) + after
+        return said
+
+
+def _place(form: str) -> tuple[bytes, bytes | None]:
+    """A plural form of the sentence about those ahead, before and after its number; not all forms have one."""
+    before, number, after = escape(form).partition("{n}")
+    return (before.encode(), after.encode()) if number else (f"<strong>{before}</strong>".encode(), None)
