@@ -6,7 +6,6 @@ Hop-by-hop fields go, and what Connection names (RFC 9110 section 7.6.1), before
 """
 
 import re
-from collections.abc import Iterable
 from ipaddress import IPv6Address
 
 from gate.core.answer import Fields
@@ -57,19 +56,7 @@ _REPLACED = frozenset(
 # Connection cannot name these away: they are end-to-end, whatever the sender says.
 _KEPT = frozenset((b"authorization", b"cache-control", b"cookie", b"content-type", b"content-encoding", b"date", b"set-cookie"))
 CACHE_FIELDS = frozenset((b"age", b"cache-control", b"cdn-cache-control", b"expires", b"pragma", b"surrogate-control"))
-_CACHE = frozenset((b"cache-control", b"cdn-cache-control", b"surrogate-control"))
-_WEBSOCKET = frozenset(
-    (
-        b"sec-websocket-accept",
-        b"sec-websocket-extensions",
-        b"sec-websocket-key",
-        b"sec-websocket-protocol",
-        b"sec-websocket-version",
-    )
-)
 _OURS = re.compile(rb"(?:__(?:host|secure)-)?gate_(?:ticket|pass)_", re.IGNORECASE)
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
 def named_by_connection(headers: Headers) -> frozenset[bytes]:
@@ -99,11 +86,6 @@ def for_origin(visit: Visit, added: Fields = ()) -> Headers:
     return (*kept, *added)
 
 
-def for_origin_handshake(visit: Visit, added: Fields = ()) -> Headers:
-    """The same for a WebSocket handshake: its own fields are made anew for the connection to the origin."""
-    return tuple((name, value) for name, value in for_origin(visit, added) if name not in _WEBSOCKET)
-
-
 def _forwarded(visit: Visit) -> list[tuple[bytes, bytes]]:
     """Where the request came from, with nothing that the visitor itself claimed in the list."""
     host = visit.host.encode()
@@ -128,51 +110,13 @@ def _quoted(text: bytes) -> bytes:
     return text if re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text) else b'"' + re.sub(rb'["\\]', b"", text) + b'"'
 
 
+def is_our_cookie(pair: bytes) -> bool:
+    """Is ``name=value`` a ticket or a pass, or called like one?"""
+    return _OURS.match(pair.strip()) is not None
+
+
 def without_our_cookies(value: bytes) -> bytes:
     """A Cookie field without tickets and passes; the rest byte for byte, b"" when nothing is left."""
     if b"gate_" not in value.lower():
         return value
-    return b"; ".join(pair for part in value.split(b";") if (pair := part.strip()) and not _OURS.match(pair))
-
-
-# --------------------------------------------------------------------------- from the origin
-
-
-def is_wellformed(headers: Headers) -> bool:
-    """Can these fields be sent on without being read as something else?"""
-    return all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers)
-
-
-def commands(headers: Headers) -> list[bytes]:
-    """What the origin tells the gate (``Gate-Command``)."""
-    return [value.strip() for name, value in headers if name == b"gate-command"]
-
-
-def for_visitor(headers: Headers, status: int, added: Fields = ()) -> Headers:
-    """The fields of the response. Content-Length stays where it describes the body or the absent body of HEAD and 304.
-
-    When ``added`` says how to cache, the origin's word on it goes.
-    """
-    drop = HOP_BY_HOP | named_by_connection(headers)
-    if any(name in _CACHE for name, _ in added):
-        drop |= CACHE_FIELDS
-    if status < 200 or status == 204 or any(name == b"transfer-encoding" for name, _ in headers):
-        drop |= {b"content-length"}
-    kept: list[tuple[bytes, bytes]] = []
-    sized = False
-    for name, value in headers:
-        if name in drop or name.startswith(b"gate-"):
-            continue
-        if name == b"set-cookie" and _OURS.match(value.lstrip()):
-            continue
-        if name == b"content-length":
-            if sized:
-                continue
-            sized = True
-        kept.append((name, value.strip()))
-    kept.append((b"via", b"1.1 " + PSEUDONYM))
-    return (*kept, *added)
-
-
-def lowered(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    return tuple((name.lower(), value) for name, value in headers)
+    return b"; ".join(pair for part in value.split(b";") if (pair := part.strip()) and not is_our_cookie(pair))

@@ -19,7 +19,6 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HARMLESS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b""})  # in Connection: name nothing that would go on
 _CONTROLS = bytes(set(range(32)) - {9}) + b"\x7f"
-_OUR_COOKIE = re.compile(rb"\s*(?:__Host-)?gate_(?:ticket|pass)_", re.IGNORECASE)
 LINES_REMEMBERED: Final = 4096
 LONGEST_REMEMBERED: Final = 128  # bytes
 REPLIES_REMEMBERED: Final = 1024
@@ -244,7 +243,7 @@ def _learn(line: bytes) -> int:
         raise Garbage("a control character in a header value")
     lower = name.lower()
     if lower == b"set-cookie":
-        return HOP if _OUR_COOKIE.match(value) else PERSONAL
+        return HOP if headers.is_our_cookie(value) else PERSONAL
     kind = _KINDS.get(lower)
     if kind is None:
         kind = HOP if lower.startswith(b"gate-") else PLAIN

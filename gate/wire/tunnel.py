@@ -22,7 +22,7 @@ LAST_WORDS: Final = 10.0  # seconds a tunnel gets when the worker ends
 class Tunnel:
     """Both ends' connections call it; it lives until both are closed."""
 
-    __slots__ = ("_closed", "_decision", "_door", "_down", "_ending", "_origin", "_up", "_visitor", "due", "slot")
+    __slots__ = ("_closed", "_decision", "_door", "_down", "_ending", "_half", "_origin", "_up", "_visitor", "due", "slot")
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Tunnel:
         self._origin = origin
         self._decision = decision
         self._ending = self._closed = False
+        self._half = False  # one direction has ended; with the other the tunnel is over
         self._up = Frames() if websocket else None  # from the visitor
         self._down = Frames() if websocket else None
         self.due, self.slot = NEVER, 0
@@ -72,8 +73,9 @@ class Tunnel:
 
     def visitor_ended(self) -> bool:
         """FIN: pass it on. True keeps the other direction open."""
-        if self._visitor.tls or not self._origin.transport.can_write_eof():
+        if self._half or self._visitor.tls or not self._origin.transport.can_write_eof():
             return False
+        self._half = True
         self._origin.transport.write_eof()
         return True
 
@@ -98,8 +100,9 @@ class Tunnel:
                 transport.pause_reading()
 
     def origin_ended(self) -> bool:
-        if self._visitor.tls or not self._visitor.transport.can_write_eof():
+        if self._half or self._visitor.tls or not self._visitor.transport.can_write_eof():
             return False
+        self._half = True
         self._visitor.transport.write_eof()
         return True
 

@@ -6,7 +6,7 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from gate.core.decision import Decision, Entry
 from gate.core.settings import Settings
 from gate.core.settle import Result
 from gate.core.snapshot import RoomView
+from gate.core.visit import Visit
 from gate.core.words import Reason
 from gate.engine import Engine
 from gate.web.pages import Pages
@@ -27,12 +28,13 @@ DEADLINE = 10.0  # seconds until a test gives up waiting for something
 
 
 class MemoryLine:
-    """A room where everybody waits; claims are refused for want of a token."""
+    """A room where everybody waits for want of a token, unless ``admitting``."""
 
     def __init__(self, room: str) -> None:
         self.room = room
         self.last = 0
         self.released: list[str] = []
+        self.admitting = False
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -40,10 +42,15 @@ class MemoryLine:
         await self.gate.wait()
         self.last += 1
         ticket = Ticket(self.room, 1, self.last, int(time.time() * 1000), secrets.token_urlsafe(16))
+        return self._entry(ticket)
+
+    def _entry(self, ticket: Ticket) -> Entry:
+        if self.admitting:
+            return Entry("entered", ticket, expires=time.time() + 600)
         return Entry("waiting", ticket, retry_after=2.0, reason=Reason.RATE)
 
     async def claim(self, ticket: Ticket, terms: Any) -> Entry:
-        return Entry("waiting", ticket, retry_after=2.0, reason=Reason.RATE)
+        return self._entry(ticket)
 
     async def renew(self, pass_id: str, terms: Any) -> float:
         return time.time() + 600
@@ -68,6 +75,20 @@ class MemoryMeter:
 
     def origin(self, result: Result) -> None:
         self.results.append(result)
+
+
+@dataclass
+class MemoryAccess:
+    """An access log that wants every request."""
+
+    lines: list[tuple[str, Decision, int, int]] = field(default_factory=list)  # path, decision, status, bytes sent
+
+    def wants(self) -> bool:
+        return True
+
+    def __call__(self, visit: Visit, decision: Decision, status: int, seconds: float, *, sent: int = 0) -> None:
+        assert seconds >= 0
+        self.lines.append((visit.path.raw.decode(), decision, status, sent))
 
 
 def make_engine(**config: Any) -> Engine:
@@ -126,6 +147,7 @@ class OriginSide:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         self.reader, self.writer, self.number = reader, writer, number
         self.requests: list[bytes] = []
+        self.journal: list[bytes] = []
         self._ending: asyncio.Future[bool] | None = None
 
     async def head(self) -> bytes:
@@ -136,6 +158,7 @@ class OriginSide:
         except (asyncio.IncompleteReadError, ConnectionError):
             return b""
         self.requests.append(head)
+        self.journal.append(head)
         return head
 
     async def exactly(self, size: int) -> bytes:
@@ -169,6 +192,7 @@ class Origin:
 
     def __init__(self) -> None:
         self.sides: list[OriginSide] = []
+        self.heads: list[bytes] = []  # of all requests, as they came
         self.script: Script = answer_ok
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -181,6 +205,7 @@ class Origin:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         side = OriginSide(reader, writer, len(self.sides))
         self.sides.append(side)
+        side.journal = self.heads
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -192,9 +217,21 @@ class Origin:
             self._tasks.discard(task)
             writer.close()
 
+    async def __aenter__(self) -> "Origin":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     @property
-    def heads(self) -> list[bytes]:
-        return [head for side in self.sides for head in side.requests]
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        """Listen no more."""
+        assert self._server is not None
+        self._server.close()
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -208,6 +245,16 @@ class Origin:
             with contextlib.suppress(ConnectionError):
                 await side.writer.wait_closed()
         await asyncio.sleep(0)
+
+
+def fields_of(head: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields of a request head, in order, names in lower case."""
+    pairs = (line.partition(b": ") for line in head[:-4].split(b"\r\n")[1:])
+    return [(name.lower(), value) for name, _, value in pairs]
+
+
+def values_of(head: bytes, name: bytes) -> list[bytes]:
+    return [value for key, value in fields_of(head) if key == name]
 
 
 def response(body: bytes = b"ok", status: str = "200 OK", *fields: bytes) -> bytes:
@@ -298,6 +345,11 @@ class Visitor:
         await self.send(f"{method} {target} HTTP/1.1\r\nHost: shop.test\r\n{lines}\r\n".encode("latin-1"))
         return await self.answer(head_only=method == "HEAD")
 
+    def reset(self) -> None:
+        """Go away without a word (RST)."""
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
     def close(self) -> None:
         if not self.writer.transport.is_closing():
             self.writer.transport.abort()
@@ -310,7 +362,6 @@ class Gate:
     engine: Engine
     door: Door
     origin: Origin
-    server: uvicorn.Server
     port: int
     visitors: list[Visitor] = field(default_factory=list)
 
@@ -324,6 +375,16 @@ class Gate:
         self.visitors.append(visitor)
         return visitor
 
+    def end(self) -> None:
+        """What SIGTERM does to a worker (only ``under_uvicorn``)."""
+        self.door.end()  # type: ignore[attr-defined]
+
+    @property
+    def line(self) -> MemoryLine:
+        line = self.engine._lines["checkout"]
+        assert isinstance(line, MemoryLine)
+        return line
+
     def pass_cookie(self, **more: Any) -> str:
         return f"Cookie: gate_pass_checkout={pass_for(self.engine, **more)}"
 
@@ -331,8 +392,68 @@ class Gate:
 Start = Callable[..., Awaitable[Gate]]
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
+async def eventually(condition: Callable[[], Any], what: str = "") -> None:
     """Wait until it is true."""
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.005)
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what or condition}"
+        await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def gate_before(
+    origin: Origin, script: Script = answer_ok, /, *, app: Any = own_app, under_uvicorn: bool = False, **config: Any
+) -> AsyncIterator[Gate]:
+    """A door in front of an origin that follows the script. ``under_uvicorn``: served as a worker does, with its end."""
+    origin.script = script
+    config["origin"] = {"servers": [origin.url], **config.get("origin", {})}
+    engine = make_engine(**config)
+    async with contextlib.AsyncExitStack() as stack:
+        door = await stack.enter_async_context(Door(engine, app))
+        port = await stack.enter_async_context(_uvicorn(door, app) if under_uvicorn else _listener(door))
+        gate = Gate(engine, door, origin, port)
+        try:
+            yield gate
+        finally:
+            for visitor in gate.visitors:
+                visitor.close()
+                with contextlib.suppress(ConnectionError):
+                    await visitor.writer.wait_closed()
+            for connection in list(door.connections):
+                connection.transport.abort()
+            await eventually(lambda: not door.connections, "every connection is closed")
+
+
+@contextlib.asynccontextmanager
+async def _listener(door: Door) -> AsyncIterator[int]:
+    server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@contextlib.asynccontextmanager
+async def _uvicorn(door: Door, app: Any) -> AsyncIterator[int]:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=door.protocol,  # type: ignore[arg-type]
+            host="127.0.0.1",
+            port=0,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
+    task = asyncio.create_task(server.serve())
+    await eventually(lambda: server.started, "uvicorn is up")
+    door.end = lambda: setattr(server, "should_exit", True)  # type: ignore[attr-defined]
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        async with asyncio.timeout(DEADLINE):
+            await task

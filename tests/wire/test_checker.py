@@ -6,7 +6,7 @@ import contextlib
 from gate.core.health import Health
 from gate.core.settings import Settings
 from gate.wire.health import Checker
-from tests.wire.stage import Shop, eventually, plain
+from tests.wire.rig import Origin, eventually, response
 
 
 @contextlib.asynccontextmanager
@@ -25,71 +25,85 @@ async def checking(*servers, **health):
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_down_after_three_and_up_after_two():
-    async with Shop() as shop, checking(shop.url) as (health, told):
-        await eventually(lambda: told == [(shop.url, True)], "told that it is up")
-        shop.answering = plain(b"", b"500 Internal Server Error")
-        asked = len(shop.requests)
+def answering(answer):
+    async def script(side):
+        while await side.head():
+            await side.send(answer)
+
+    return script
+
+
+WELL = answering(response())
+ILL = answering(response(b"", "500 Internal Server Error"))
+
+
+async def test_down_after_three_and_up_after_two(origin):
+    origin.script = WELL
+    async with checking(origin.url) as (health, told):
+        await eventually(lambda: told == [(origin.url, True)], "told that it is up")
+        origin.script = ILL
+        asked = len(origin.heads)
         await eventually(lambda: not health.up, "down")
-        assert len(shop.requests) - asked >= 3
-        shop.answering = plain(b"")
-        asked = len(shop.requests)
+        assert len(origin.heads) - asked >= 3
+        origin.script = WELL
+        asked = len(origin.heads)
         await eventually(lambda: health.up, "up again")
-        assert len(shop.requests) - asked >= 2
-        assert told == [(shop.url, True), (shop.url, False), (shop.url, True)]
+        assert len(origin.heads) - asked >= 2
+        assert told == [(origin.url, True), (origin.url, False), (origin.url, True)]
 
 
-async def test_one_failure_turns_nothing():
-    async with Shop() as shop, checking(shop.url) as (health, told):
-        await eventually(lambda: shop.requests, "asked")
+async def test_one_failure_turns_nothing(origin):
+    origin.script = WELL
 
-        async def fail_once(request, reader, writer):
-            shop.answering = plain(b"")
-            writer.close()
+    async def fail_once(side):
+        origin.script = WELL
+        await side.head()
 
-        shop.answering = fail_once
-        asked = len(shop.requests)
-        await eventually(lambda: len(shop.requests) > asked + 4, "asked again")
+    async with checking(origin.url) as (health, told):
+        await eventually(lambda: origin.heads, "asked")
+        origin.script = fail_once
+        asked = len(origin.heads)
+        await eventually(lambda: len(origin.heads) > asked + 4, "asked again")
         assert health.up
-        assert told == [(shop.url, True)]
+        assert told == [(origin.url, True)]
 
 
-async def test_a_server_that_hangs_or_is_gone_is_down():
-    async def hang(request, reader, writer):
-        await reader.read()
+async def test_a_server_that_hangs_or_is_gone_is_down(origin):
+    async def hang(side):
+        await side.ended()
 
-    async with Shop() as shop, checking(shop.url) as (health, _):
-        shop.answering = hang
+    origin.script = hang
+    async with checking(origin.url) as (health, _):
         await eventually(lambda: not health.up, "down by silence")
-        shop.answering = plain(b"")
+        origin.script = WELL
         await eventually(lambda: health.up, "up")
-        await shop.__aexit__()
+        origin.close()
         await eventually(lambda: not health.up, "down by refusal")
 
 
-async def test_the_shop_is_up_while_one_server_is():
-    async with Shop() as one, Shop() as other, checking(one.url, other.url) as (health, told):
+async def test_the_shop_is_up_while_one_server_is(origin):
+    async with Origin() as other, checking(origin.url, other.url) as (health, told):
         await eventually(lambda: len(told) == 2, "both are up")
-        await one.__aexit__()
-        await eventually(lambda: (one.url, False) in told, "one is down")
+        origin.close()
+        await eventually(lambda: (origin.url, False) in told, "one is down")
         assert health.up
-        await other.__aexit__()
+        other.close()
         await eventually(lambda: not health.up, "both are down")
 
 
-async def test_what_is_asked():
-    async with Shop() as shop, checking(shop.url, path="/health%20z?deep=1"):
-        await eventually(lambda: len(shop.requests) > 1, "asked twice")
-        assert shop.requests[0].line == b"GET /health%20z?deep=1 HTTP/1.1"
-        assert shop.requests[0].connection != shop.requests[1].connection  # a kept connection would not see a closed listener
+async def test_what_is_asked(origin):
+    async with checking(origin.url, path="/health%20z?deep=1"):
+        await eventually(lambda: len(origin.heads) > 1, "asked twice")
+        assert origin.heads[0].startswith(b"GET /health%20z?deep=1 HTTP/1.1\r\n")
+        assert len(origin.sides[0].requests) == 1  # a kept connection would not see a closed listener
 
 
-async def test_a_redirect_is_well_and_not_followed():
-    async with Shop() as shop, checking(shop.url) as (health, _):
-        shop.answering = plain(b"", b"302 Found", b"Location: /elsewhere")
-        await eventually(lambda: len(shop.requests) > 5, "asked")
+async def test_a_redirect_is_well_and_not_followed(origin):
+    origin.script = answering(response(b"", "302 Found", b"Location: /elsewhere"))
+    async with checking(origin.url) as (health, _):
+        await eventually(lambda: len(origin.heads) > 5, "asked")
         assert health.up
-        assert {request.line for request in shop.requests} == {b"GET /healthz HTTP/1.1"}
+        assert {head.split(b"\r\n")[0] for head in origin.heads} == {b"GET /healthz HTTP/1.1"}
 
 
 async def test_switched_off():

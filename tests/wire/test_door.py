@@ -1,231 +1,142 @@
-"""The door: what it refuses, answers itself, hands to the gate's own app, and where it forwards to."""
+"""The door: what it refuses and how it says so, how many it lets in, and what it tells the access log."""
 
 import asyncio
+import json
+import resource
 
 import pytest
 
-from gate.core.decision import Decision
 from gate.core.words import Outcome, Reason
-from gate.wire.origin import Origin, Unreachable
-from tests.wire.stage import Shop, eventually, plain, staged
-
-WAIT = Decision(Outcome.WAIT, Reason.LINE, room="checkout")
+from gate.wire.crowd import most_connections
+from tests.wire.rig import MemoryAccess, eventually
 
 
 @pytest.mark.parametrize(
-    ("request_", "status"),
-    [
-        (b"GET /../x HTTP/1.1", 400),
-        (b"GET /a\\b HTTP/1.1", 400),
-        (b"GET /a#b HTTP/1.1", 400),
-        (b"GET http://evil.example/ HTTP/1.1\r\nHost: shop.example", 400),
-        (b"OPTIONS * HTTP/1.1", 400),
-        (b"TRACE / HTTP/1.1", 405),
-        (b"CONNECT shop.example:443 HTTP/1.1", 405),
-        (b"GET / HTTP/1.1\r\nX_Y: 1", 400),
-        (b"GET / HTTP/1.1\r\nExpect: magic", 417),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nabcde", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
-        (b"GET /" + b"a" * 9000 + b" HTTP/1.1", 414),
-        (b"GET / HTTP/1.1" + b"\r\nX-A: b" * 200, 431),
-    ],
-    ids=lambda value: value[:30].decode().replace("\r\n", " ") if isinstance(value, bytes) else str(value),
+    ("target", "status"),
+    [("/../x", 400), ("/a\\b", 400), ("/a/%2e%2e/checkout", 400), ("/a%5cb", 400), ("/%00", 400), ("/" + "a" * 9000, 414)],
 )
-async def test_refused_and_the_connection_closed(request_, status):
-    async with staged() as stage:
-        client = await stage.connect()
-        response = await client.ask(request_)
-        assert response.status == status
-        assert response.values(b"connection") == [b"close"]
-        assert await client.ended() == b""
-        client.close()
-        assert not stage.shop.requests
-        assert (await stage.send(b"GET / HTTP/1.1")).status == 200  # the gate still works
+async def test_targets_that_two_programs_could_read_differently(start, target, status):
+    gate = await start()
+    visitor = await gate.visitor()
+    answered, fields, _ = await visitor.get(target)
+    assert (answered, fields["connection"]) == (status, ["close"])
+    assert fields["gate-decision"][0].startswith("refuse; ")
+    assert await visitor.rest() == b""
+    assert gate.origin.heads == []
+    assert (await (await gate.visitor()).get("/"))[0] == 200
 
 
-async def test_http_1_0_names_its_host_too():
-    async with staged() as stage:
-        client = await stage.connect()
-        client.writer.write(b"GET / HTTP/1.0\r\n\r\n")
-        assert (await client.read()).status == 400
-        client.close()
+async def test_a_refusal_is_in_the_form_that_is_asked_for(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    status, fields, body = await visitor.get("/../x", "Accept: application/json")
+    assert (status, fields["content-type"]) == (400, ["application/problem+json"])
+    assert json.loads(body)["status"] == 400
+    visitor = await gate.visitor()
+    status, fields, _ = await visitor.get("/", method="TRACE")
+    assert status == 405
+    assert "GET" in fields["allow"][0]
 
 
-async def test_nothing_is_smuggled_behind_a_refusal():
-    async with staged() as stage:
-        client = await stage.connect()
-        client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-        client.writer.write(b"GET /checkout HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert (await client.ended()).count(b"HTTP/1.1 ") == 1
-        client.close()
-        assert not stage.shop.requests
+@pytest.mark.parametrize("path", ["/", "/checkout/pay"])
+async def test_a_fault_in_the_gate_is_never_a_500(start, monkeypatch, path):
+    gate = await start()
 
-
-async def test_an_upgrade_that_is_none_is_a_plain_request():
-    async with staged() as stage:
-        request = (
-            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n"
-        )
-        assert (await stage.send(request)).body == b"hello"
-        assert not stage.shop.requests[0].values(b"upgrade")
-        assert not stage.shop.requests[0].values(b"http2-settings")
-
-
-async def test_the_gates_answer_keeps_the_connection():
-    async with staged() as stage:
-        stage.engine.decision = WAIT
-        client = await stage.connect()
-        for _ in range(3):
-            response = await client.ask(b"GET /checkout HTTP/1.1")
-            assert (response.status, response.body) == (503, b"the gate's page")
-            assert response.values(b"gate-decision") == [b"wait; room=checkout; reason=line"]
-        response = await client.ask(b"HEAD /checkout HTTP/1.1")
-        assert response.values(b"content-length") == [b"15"]
-        assert (await client.ask(b"GET /checkout HTTP/1.1")).body == b"the gate's page"
-        client.close()
-        assert not stage.shop.requests
-
-
-async def test_an_unread_body_is_not_the_next_request():
-    async with staged() as stage:
-        stage.engine.decision = WAIT
-        client = await stage.connect()
-        client.writer.write(
-            b"POST /checkout HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n      "
-        )
-        response = await client.read()
-        assert response.body == b"the gate's page"
-        assert response.values(b"connection") == [b"close"]
-        assert await client.ended() == b""
-        client.close()
-        assert [visit.path.raw for visit in stage.engine.visits] == [b"/checkout"]
-
-
-async def test_a_large_unwanted_body_does_not_reset_the_answer_away():
-    async with staged() as stage:
-        stage.engine.decision = WAIT
-        client = await stage.connect()
-        client.writer.write(b"POST /checkout HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000))
-        assert (await client.read()).body == b"the gate's page"
-        client.close()
-
-
-async def test_who_is_turned_away_is_not_told_to_go_on_sending():
-    async with staged() as stage:
-        stage.engine.decision = WAIT
-        client = await stage.connect()
-        client.writer.write(b"POST /checkout HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
-        assert (await client.head())[0] == 503
-        assert b"100 Continue" not in await client.ended()
-        client.close()
-
-
-async def test_pipelined_requests_are_answered_in_order():
-    async with staged() as stage:
-        client = await stage.connect()
-        for n in range(5):
-            client.writer.write(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n)
-        for _ in range(5):
-            assert (await client.read()).body == b"hello"
-        client.close()
-        assert [request.line for request in stage.shop.requests] == [b"GET /%d HTTP/1.1" % n for n in range(5)]
-
-
-async def test_the_gates_own_endpoints_get_visit_and_body():
-    async with staged() as stage:
-        response = await stage.send(b"POST /__gate/notify-me HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=b")
-        assert response.body == b"POST /__gate/notify-me a=b"
-        assert not stage.engine.attempts
-
-
-async def test_a_fault_in_the_gate_is_never_a_500():
-    def broken(visit):
+    def broken(*_):
         raise RuntimeError("a bug")
 
-    async with staged() as stage:
-        stage.engine.decision = broken
-        response = await stage.send(b"GET / HTTP/1.1")
-        assert response.status == 503
-        assert response.values(b"retry-after")
+    visitor = await gate.visitor()
+    monkeypatch.setattr(gate.engine, "headers_for_visitor", broken)
+    monkeypatch.setattr(gate.engine, "answer", broken)
+    status, fields, _ = await visitor.get(path)
+    assert (status, fields["retry-after"]) == (503, ["5"])
+    monkeypatch.undo()
+    assert (await (await gate.visitor()).get("/"))[0] == 200
 
 
-async def test_a_fault_in_the_own_app_is_never_a_500():
-    async def broken(scope, receive, send):
-        raise RuntimeError("a bug")
-
-    async with staged(broken) as stage:
-        assert (await stage.send(b"GET /__gate/x HTTP/1.1")).status == 503
-
-
-async def test_the_less_busy_server_gets_the_request():
-    release = asyncio.Event()
-
-    async def hang(request, reader, writer):
-        await release.wait()
-        await plain()(request, reader, writer)
-
-    async with Shop() as other, staged(more_servers=(other.url,)) as stage:
-        stage.shop.answering = other.answering = hang
-        tasks = [asyncio.create_task(stage.send(b"GET / HTTP/1.1")) for _ in range(10)]
-        await eventually(lambda: len(stage.shop.requests) + len(other.requests) == 10, "all are at the shop")
-        assert len(stage.shop.requests) == len(other.requests) == 5
-        release.set()
-        await asyncio.gather(*tasks)
-
-
-async def test_a_server_that_is_down_gets_none_unless_all_are():
-    async with Shop() as other, staged(more_servers=(other.url,)) as stage:
-        stage.door.origin.mark(stage.shop.url, False)
-        for _ in range(6):
-            await stage.send(b"GET / HTTP/1.1")
-        assert (len(stage.shop.requests), len(other.requests)) == (0, 6)
-        stage.door.origin.mark(other.url, False)
-        for _ in range(20):
-            await stage.send(b"GET / HTTP/1.1")
-        assert stage.shop.requests
+async def test_a_connection_too_many_is_told_so(start):
+    gate = await start(visitors={"connections": 16})
+    inside = [await gate.visitor() for _ in range(16)]
+    for visitor in inside:
+        assert (await visitor.get("/"))[0] == 200
+    crowded = [await gate.visitor() for _ in range(2)]
+    await eventually(lambda: len(gate.door.connections) == 18)
+    for visitor in crowded:
+        status, fields, _ = await visitor.get("/")
+        assert (status, fields["connection"], fields["retry-after"]) == (503, ["close"], ["5"])
+        assert await visitor.rest() == b""
+    silent = [await gate.visitor() for _ in range(2)]
+    await eventually(lambda: len(gate.door.connections) == 18)
+    cut = await gate.visitor()  # too many even for an answer
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await cut.get("/")
+    for visitor in silent:  # who says nothing is not kept
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await visitor.exactly(1)
+    for visitor in (*inside[1:], *crowded):
+        visitor.close()
+    await eventually(lambda: len(gate.door.connections) == 1)
+    assert (await inside[0].get("/"))[0] == 200
+    assert (await (await gate.visitor()).get("/"))[0] == 200
 
 
-async def test_no_connection_is_free():
-    release = asyncio.Event()
-
-    async def hang(request, reader, writer):
-        await release.wait()
-        await plain()(request, reader, writer)
-
-    async with staged(origin={"connections": 1}) as stage:
-        stage.shop.answering = hang
-        first = asyncio.create_task(stage.send(b"GET / HTTP/1.1"))
-        await eventually(lambda: stage.shop.requests, "the first is at the shop")
-        assert (await stage.send(b"GET / HTTP/1.1")).status == 503
-        assert stage.attempt.results[0].trouble == "busy"
-        release.set()
-        assert (await first).status == 200
+def test_the_limit_of_open_files_bounds_the_connections():
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert most_connections(1 << 40) == int(soft * 0.8)
+    assert most_connections(10) == 10
 
 
-def test_pick_refuses_when_all_is_taken():
-    from gate.core.settings import Settings
+class TestAccessLog:
+    async def test_one_line_per_finished_request(self, start):
+        gate = await start()
+        access = gate.engine.access = MemoryAccess()
+        visitor = await gate.visitor()
+        _, _, body = await visitor.get("/a?secret=1")
+        await visitor.get("/a", method="HEAD")
+        _, _, page = await visitor.get("/checkout/x")
+        await visitor.get("/checkout/y", gate.pass_cookie())
+        await visitor.send(b"POST /up HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 3\r\n\r\nabc")
+        await visitor.answer()
+        _, _, own = await visitor.get("/__gate/x")
+        told = [(path, decision.outcome, decision.reason, status, sent) for path, decision, status, sent in access.lines]
+        assert told == [
+            ("/a", Outcome.FORWARD, Reason.UNGUARDED, 200, len(body)),
+            ("/a", Outcome.FORWARD, Reason.UNGUARDED, 200, 0),
+            ("/checkout/x", Outcome.WAIT, Reason.RATE, 503, len(page)),
+            ("/checkout/y", Outcome.FORWARD, Reason.PASS, 200, len(b"GET /checkout/y 0")),
+            ("/up", Outcome.FORWARD, Reason.UNGUARDED, 200, len(b"POST /up 3")),
+            ("/__gate/x", Outcome.OWN, Reason.ENDPOINT, 200, len(own)),
+        ]
 
-    origin = Origin(Settings.model_validate({"origin": {"connections": 1}}))
-    with origin.pick(), pytest.raises(Unreachable):
-        origin.pick()
-    assert origin.pick().outstanding == 0
+    async def test_what_was_decided_in_the_end(self, start):
+        async def script(side):
+            head = await side.head()
+            if b"/half" in head:
+                await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+                await asyncio.sleep(0.05)
+            elif b"/slow" in head:
+                await side.ended()
 
-
-async def test_connections_to_the_origin_are_kept():
-    async with staged() as stage:
-        for _ in range(5):
-            await stage.send(b"GET / HTTP/1.1")
-        assert stage.shop.connections == 1
-
-
-async def test_the_access_log_hears_what_was_decided_in_the_end():
-    async with staged() as stage:
-        forwarded = await stage.send(b"GET / HTTP/1.1")
-        stage.engine.decision = WAIT
-        await stage.send(b"GET /checkout HTTP/1.1")
-        (first, status, sent), (second, waited, _) = stage.engine.lines
-        assert (first.outcome, status, sent) == (Outcome.FORWARD, 200, len(forwarded.body))
-        assert (second, waited) == (WAIT, 503)
+        gate = await start(script, routes=[{"match": "/small", "body": 1}])
+        access = gate.engine.access = MemoryAccess()
+        visitor = await gate.visitor()
+        _, _, page = await visitor.get("/broken")
+        await visitor.send(b"POST /small HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 2\r\n\r\nab")
+        assert (await visitor.answer())[0] == 413
+        visitor = await gate.visitor()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await visitor.get("/half")
+        visitor = await gate.visitor()
+        await visitor.send(b"GET /slow HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+        await eventually(lambda: b"/slow" in gate.origin.heads[-1])
+        visitor.close()
+        await eventually(lambda: len(access.lines) == 4)
+        told = [(path, decision.outcome, status) for path, decision, status, _ in access.lines]
+        assert told == [
+            ("/broken", Outcome.FALLBACK, 503),
+            ("/small", Outcome.REFUSE, 413),
+            ("/half", Outcome.FORWARD, 200),
+            ("/slow", Outcome.FORWARD, 499),
+        ]
+        assert access.lines[0][3] == len(page)
+        assert access.lines[2][3] == len(b"hello")

@@ -13,14 +13,14 @@ async def test_what_is_in_flight_finishes_and_keep_alive_ends(start):
                 await go_on.wait()
             await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
-    gate = await start(script)
+    gate = await start(script, under_uvicorn=True)
     busy, idle, late = [await gate.visitor() for _ in range(3)]
     assert (await idle.get("/a"))[0] == 200
     assert (await late.get("/a"))[0] == 200
     await busy.send(b"GET /slow HTTP/1.1\r\nHost: shop.test\r\n\r\n")
     while len(gate.origin.heads) < 3:
         await asyncio.sleep(0.01)
-    gate.server.should_exit = True
+    gate.end()
     while not gate.door.draining:
         await asyncio.sleep(0.01)
     status, fields, _ = await late.get("/b")  # was on its way when the worker was told to end
@@ -33,7 +33,7 @@ async def test_what_is_in_flight_finishes_and_keep_alive_ends(start):
 
 
 async def test_no_request_fails_under_a_rolling_end(start):
-    gate = await start()
+    gate = await start(under_uvicorn=True)
     failures = 0
 
     async def shopper():
@@ -53,7 +53,7 @@ async def test_no_request_fails_under_a_rolling_end(start):
 
     shoppers = [asyncio.create_task(shopper()) for _ in range(30)]
     await asyncio.sleep(0.3)
-    gate.server.should_exit = True
+    gate.end()
     await asyncio.gather(*shoppers)
     assert failures == 0
 
@@ -67,10 +67,10 @@ async def test_a_tunnel_gets_time(start, monkeypatch):
         while data := await side.reader.read(100):
             await side.send(data)
 
-    gate = await start(script)
+    gate = await start(script, under_uvicorn=True)
     visitor = await gate.visitor()
     assert (await visitor.get("/live", "Connection: Upgrade", "Upgrade: x"))[0] == 101
-    gate.server.should_exit = True
+    gate.end()
     while not gate.door.draining:
         await asyncio.sleep(0.01)
     await visitor.send(b"last words")

@@ -4,8 +4,10 @@ import asyncio
 import ssl
 import subprocess
 
+import pytest
+
 from gate.wire.door import Door
-from tests.wire.rig import CALLS, Visitor, make_engine, own_app
+from tests.wire.rig import CALLS, Visitor, fields_of, make_engine, own_app, read_body, response, values_of
 
 
 async def test_a_request_goes_through_and_the_connection_is_kept(start):
@@ -74,6 +76,103 @@ async def test_bodies_are_framed_anew(start):
     assert (await visitor.answer())[2] == b"GET /d 0"
     assert all(b"secret" not in head and b"evil" not in head for head in gate.origin.heads)
     visitor.close()
+
+
+def answering(answer):
+    """An origin that gives this answer to every request."""
+
+    async def script(side):
+        while head := await side.head():
+            await read_body(side, head)
+            await side.send(answer)
+
+    return script
+
+
+async def test_path_and_query_cross_byte_for_byte(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    for target in ("/a%2Fb//c/%64?x=%zz|%&&a[]=1", "/caf%C3%A9/%e9?q=a+b%20c", "/;a=b/x;c", "/a,b:c@d!$'()*~^`{}|\"<>"):
+        assert (await visitor.get(target))[0] == 200
+        assert gate.origin.heads[-1].startswith(f"GET {target} HTTP/1.1\r\n".encode())
+
+
+async def test_nothing_is_added_to_the_request_but_what_says_so(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    for _ in range(2):  # the second time by heart
+        await visitor.get("/", "X-One: 1", "X-Two: 2", "X-One: 3", "Cookie: a=b")
+    for head in gate.origin.heads:
+        plain = [field for field in fields_of(head) if field[0].startswith(b"x-") and b"forwarded" not in field[0]]
+        assert plain == [(b"x-one", b"1"), (b"x-two", b"2"), (b"x-one", b"3")]
+        assert sorted(set(fields_of(head)) - set(plain)) == [
+            (b"cookie", b"a=b"),
+            (b"forwarded", b"for=127.0.0.1;host=shop.test;proto=http"),
+            (b"host", b"shop.test"),
+            (b"via", b"1.1 floodgate"),
+            (b"x-forwarded-for", b"127.0.0.1"),
+            (b"x-forwarded-host", b"shop.test"),
+            (b"x-forwarded-proto", b"http"),
+        ]
+
+
+async def test_duplicates_and_order_of_the_answer_are_kept(start):
+    fields = (b"Set-Cookie: a=1; Path=/", b"X-A: 1", b"Set-Cookie: b=2, c", b"X-A: 2", b"Date: then", b"Server: shop")
+    gate = await start(answering(response(b"hi", "302 Found", *fields, b"Location: /elsewhere", b"Content-Encoding: gzip")))
+    visitor = await gate.visitor()
+    for _ in range(2):
+        status, answer, body = await visitor.get("/")
+        assert (status, body) == (302, b"hi")
+        assert answer["set-cookie"] == ["a=1; Path=/", "b=2, c"]
+        assert answer["x-a"] == ["1", "2"]
+        assert answer["date"] == ["then"]
+        assert answer["server"] == ["shop"]
+        assert answer["location"] == ["/elsewhere"]
+        assert answer["content-encoding"] == ["gzip"]
+    assert all(not values_of(head, b"cookie") for head in gate.origin.heads)  # the gate keeps no cookies
+
+
+async def test_an_answer_without_a_date_gets_one_and_it_moves(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    _, first, _ = await visitor.get("/")
+    assert len(first["date"]) == 1
+    assert first["date"][0].endswith(" GMT")
+    async with asyncio.timeout(10):
+        while (await visitor.get("/"))[1]["date"] == first["date"]:
+            await asyncio.sleep(0.1)
+
+
+async def test_what_is_between_origin_and_gate_stays_there(start):
+    fields = (b"Gate-Secret: x", b"Connection: X-Hop", b"X-Hop: 1", b"Keep-Alive: timeout=5")
+    fields += (b"Set-Cookie: gate_pass_checkout=forged", b"Set-Cookie: __Host-gate_ticket_checkout=x", b"Set-Cookie: mine=1")
+    gate = await start(answering(response(b"hi", "200 OK", *fields)))
+    visitor = await gate.visitor()
+    _, answer, _ = await visitor.get("/")
+    assert not answer.keys() & {"gate-secret", "x-hop", "keep-alive", "connection"}
+    assert answer["set-cookie"] == ["mine=1"]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE", "PUT", "PATCH"])
+async def test_a_body_with_a_length_keeps_its_length(start, method):
+    gate = await start()
+    visitor = await gate.visitor()
+    await visitor.send(f"{method} / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\nabcde".encode())
+    assert (await visitor.answer())[2] == f"{method} / 5".encode()
+    assert values_of(gate.origin.heads[0], b"content-length") == [b"5"]
+
+
+async def test_a_large_body_crosses_in_both_directions(start):
+    sent, answered = bytes(range(256)) * 12_000, bytes(reversed(range(256))) * 12_000
+
+    async def script(side):
+        assert await read_body(side, await side.head()) == sent
+        await side.send(response(answered))
+
+    gate = await start(script)
+    visitor = await gate.visitor()
+    await visitor.send(b"POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: %d\r\n\r\n" % len(sent) + sent)
+    assert (await visitor.answer())[2] == answered
 
 
 async def test_every_split_of_the_bytes_gives_the_same(start):

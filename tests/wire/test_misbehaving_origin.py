@@ -1,9 +1,12 @@
 """An origin that refuses, stalls, lies, dies or talks nonsense: the visitor never sees a complete-looking half answer."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
+
+from tests.wire.rig import Origin, eventually
 
 DEADLINE = 10.0
 
@@ -47,6 +50,7 @@ GARBAGE = {
     "endless head": b"HTTP/1.1 200 OK\r\n" + b"A: " + b"b" * 70000,
     "too many fields": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 300 + b"Content-Length: 0\r\n\r\n",
     "flood of 1xx": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "status 999": b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
     "unasked 101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
 }
 
@@ -207,7 +211,7 @@ async def test_a_fresh_connection_that_dies_is_not_retried(start):
 
 
 async def test_no_origin_at_all(start):
-    gate = await start(servers=["http://127.0.0.1:1"])
+    gate = await start(origin={"servers": ["http://127.0.0.1:1"]})
     visitor = await gate.visitor()
     status, fields, _ = await visitor.get("/a")
     assert (status, fields["gate-decision"]) == (503, ["fallback; reason=origin-failed"])
@@ -215,7 +219,7 @@ async def test_no_origin_at_all(start):
 
 
 async def test_another_server_is_asked_when_one_refuses(start, origin):
-    gate = await start(servers=["http://127.0.0.1:1", f"http://127.0.0.1:{origin.port}"])
+    gate = await start(origin={"servers": ["http://127.0.0.1:1", f"http://127.0.0.1:{origin.port}"]})
     visitor = await gate.visitor()
     for number in range(12):
         assert (await visitor.get(f"/{number}"))[0] == 200
@@ -305,8 +309,95 @@ async def test_the_visitor_leaving_ends_the_work_at_the_origin(start):
     assert gate.meter.results == []  # counts for nothing
 
 
+async def test_leaving_in_the_middle_of_the_upload_frees_the_origin(start):
+    gate = await start()
+    visitor = await gate.visitor()
+    await visitor.send(b"POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 1000\r\n\r\nhalf")
+    await eventually(lambda: gate.origin.heads, "the request arrived before its end")
+    visitor.close()
+    await eventually(lambda: not gate.engine.shop.overload.current, "the attempt is over")
+    await eventually(lambda: not gate.door.origin.servers[0].total, "its connection is closed")
+    assert gate.meter.results == []
+
+
+async def test_leaving_in_the_middle_of_the_answer_frees_the_origin(start):
+    gate = await start(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", close=False))
+    visitor = await gate.visitor()
+    await visitor.send(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    await visitor.until(b"hello")
+    visitor.reset()
+    assert await gate.origin.sides[0].ended()
+    await eventually(lambda: not gate.engine.shop.overload.current, "the attempt is over")
+
+
+async def test_leaving_while_connections_are_made_frees_the_attempt(start):
+    gate = await start()
+    for _ in range(20):
+        visitor = await gate.visitor()
+        await visitor.send(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+        visitor.close()
+    await eventually(lambda: not gate.door.connections and not gate.engine.shop.overload.current, "every attempt is over")
+    server = gate.door.origin.servers[0]
+    await eventually(lambda: server.outstanding == 0, "no connection is lost")
+
+
+async def test_an_upload_that_pauses_is_no_fault_of_the_origin(start):
+    """Else a few slow visitors could open a route's breaker."""
+    gate = await start(origin={"timeouts": {"idle": "300ms"}})
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 8\r\n\r\nhalf")
+    await eventually(lambda: gate.origin.heads, "the request arrived before its end")
+    await asyncio.sleep(1.0)
+    await visitor.send(b"half")
+    assert (await visitor.answer())[2] == b"POST /a 8"
+    assert [result.trouble for result in gate.meter.results] == [None]
+
+
+async def test_an_origin_that_does_not_take_the_upload_is_late(start):
+    async def script(side):
+        await side.head()
+        side.reader._transport.pause_reading()
+        await asyncio.Event().wait()
+
+    gate = await start(script, origin={"timeouts": {"idle": "300ms"}}, routes=[{"match": "/**", "body": "1GiB"}])
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 100000000\r\n\r\n")
+
+    async def push():
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            while True:
+                await visitor.send(b"x" * 65536)
+
+    pushing = asyncio.create_task(push())
+    assert (await visitor.answer())[0] == 503
+    assert gate.meter.results[0].trouble == "timeout"
+    visitor.close()
+    await pushing
+
+
+async def test_the_less_busy_server_gets_the_request(start, origin):
+    release = asyncio.Event()
+
+    async def script(side):
+        while await side.head():
+            await release.wait()
+            await side.send(ok())
+
+    async with Origin() as other:
+        other.script = script
+        gate = await start(script, origin={"servers": [origin.url, other.url]})
+        visitors = [await gate.visitor() for _ in range(10)]
+        for visitor in visitors:
+            await visitor.send(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+        await eventually(lambda: len(origin.heads) + len(other.heads) == 10, "all are at the shop")
+        assert len(origin.heads) == len(other.heads) == 5
+        release.set()
+        for visitor in visitors:
+            assert (await visitor.answer())[0] == 200
+
+
 async def test_servers_that_are_down_are_not_asked(start, origin):
-    gate = await start(servers=["http://127.0.0.1:1", f"http://127.0.0.1:{origin.port}"])
+    gate = await start(origin={"servers": ["http://127.0.0.1:1", f"http://127.0.0.1:{origin.port}"]})
     gate.door.origin.mark("http://127.0.0.1:1", False)
     assert {gate.door.origin.choose().port for _ in range(20)} == {origin.port}
     visitor = await gate.visitor()

@@ -43,6 +43,9 @@ async def test_bytes_both_ways_and_half_close(start):
         await sender
     visitor.writer.write_eof()
     assert await visitor.rest() == b"bye"
+    async with asyncio.timeout(10):  # both directions have ended: nothing is left of it
+        while gate.door.tunnels or gate.door.origin.servers[0].total or gate.door.connections:
+            await asyncio.sleep(0.01)
     assert gate.engine.shop.overload.current == 0
 
 
