@@ -169,6 +169,7 @@ class Pulse:
         """An origin server went up or down."""
         self._servers[url] = up
         self._door.origin.mark(url, up)
+        self._engine.compose()  # the fallback does not wait for the next look at the store
 
     def beat(self) -> None:
         engine, snapshot = self._engine, self._engine.snapshot

@@ -18,6 +18,7 @@ and calls again with what it was told.
 """
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
 
@@ -30,7 +31,8 @@ from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason, RoomMode, RouteClass
 
 OWN_PREFIX = "/__gate"
-STORE_RETRY = 10.0  # seconds a visitor is asked to wait while the store does not answer
+STORE_RETRY = 10.0  # seconds a visitor is asked to wait while the store is away
+MISSED_RETRY = 2.0  # the same when it was only this question that got no answer
 HOLD_RETRY = 20.0
 DOWN_RETRY = 10.0  # while the shop itself is down
 _NOTHING_TOLD = Told()
@@ -50,19 +52,9 @@ def decide(visit: Visit, snapshot: Snapshot, settings: Settings, told: Told = _N
     bypassed = room is not None and any(_bypasses(rule, visit) for rule in room.bypass)
 
     if not bypassed:
-        for limit in settings.limits:
-            if not _matches(limit, visit):
-                continue
-            if limit.name not in told.quotas:
-                client = client_of(limit, visit)
-                if client is not None:
-                    return Hit(limit, client)
-                continue
-            quota = told.quotas[limit.name]
-            if quota is not None and not quota.allowed:
-                return Decision(
-                    Outcome.LIMIT, Reason.RATE_LIMIT, route=route, retry_after=quota.reset, limit=limit, quota=quota
-                )
+        limited = first_limit(visit, [limit for limit in settings.limits if _matches(limit, visit)], told)
+        if limited is not None:
+            return replace_route(limited, route)
 
     if room is None:
         entry: Decision | Ask = Decision(Outcome.FORWARD, Reason.UNGUARDED, route=route)
@@ -89,7 +81,7 @@ def may_enter(visit: Visit, snapshot: Snapshot, room: Room, told: Told) -> Decis
     ticket = visit.tickets.get(room.name)
     if ticket is not None and told.entry is not None and told.entry.status == "spent":
         ticket = None
-    decision = _newcomer(room, view, snapshot, ticket, told)
+    decision = _newcomer(visit, room, view, snapshot, ticket, told)
     if room.shadow and (not isinstance(decision, Decision) or decision.outcome is not Outcome.FORWARD):
         if isinstance(decision, Decision):
             return Decision(Outcome.FORWARD, Reason.SHADOW, room=room.name, ticket=decision.ticket)
@@ -97,7 +89,9 @@ def may_enter(visit: Visit, snapshot: Snapshot, room: Room, told: Told) -> Decis
     return decision
 
 
-def _newcomer(room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | None, told: Told) -> Decision | Ask:
+def _newcomer(
+    visit: Visit, room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | None, told: Told
+) -> Decision | Ask:
     if view.mode is RoomMode.CLOSED:
         return Decision(Outcome.CLOSED, Reason.ROOM_CLOSED, room=room.name, ticket=ticket)
     if told.entry is not None and told.entry.status != "spent":
@@ -106,10 +100,12 @@ def _newcomer(room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | N
             granted = Pass(room.name, entry.ticket.id, snapshot.taken, entry.expires)
             return Decision(Outcome.FORWARD, Reason.ADMITTED, room=room.name, ticket=entry.ticket, granted=granted)
         return _wait(room, entry.reason, entry.ticket, entry.retry_after)
+    if ticket is None and not may_join(visit):
+        return _wait(room, Reason.LINE, None, MISSED_RETRY)
     if ticket is None and not told.entry_failed:
         return Join(room)  # also without the store: then it is a place by time, behind everyone who has a number
     if ticket is None or told.entry_failed or not snapshot.store_up:
-        return _wait(room, Reason.STORE, ticket, STORE_RETRY)
+        return _wait(room, Reason.STORE, ticket, MISSED_RETRY if snapshot.store_up else STORE_RETRY)
     if snapshot.fallback_on:  # asked through a room endpoint: a token spent now would be a token lost
         return _wait(room, Reason.ORIGIN_DOWN, ticket, DOWN_RETRY)
     if view.mode is RoomMode.HOLD:
@@ -117,6 +113,18 @@ def _newcomer(room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | N
     if is_called(ticket, view):
         return Claim(room, ticket)
     return _wait(room, Reason.LINE, ticket, None)
+
+
+def may_join(visit: Visit) -> bool:
+    """Some requests come without the cookies of a visitor who has some: a form posted by another site (RFC 6265bis,
+    SameSite=Lax) and a CORS preflight. To take a token, or a place that replaces a better one, is not what they mean."""
+    preflight = visit.method == "OPTIONS" and visit.header(b"access-control-request-method") is not None
+    return not preflight and not is_foreign_form(visit)
+
+
+def is_foreign_form(visit: Visit) -> bool:
+    """Did another site make the browser send this, with a method that is not safe?"""
+    return visit.method not in ("GET", "HEAD") and visit.header(b"sec-fetch-site") == b"cross-site"
 
 
 def is_called(ticket: Ticket, view: RoomView) -> bool:
@@ -189,6 +197,34 @@ def _bypasses(rule: Bypass, visit: Visit) -> bool:
         if given is None or not hmac.compare_digest(given, value.encode()):
             return False
     return True
+
+
+def first_limit(visit: Visit, limits: Sequence[Limit], told: Told) -> Decision | Hit | None:
+    """The first of these limits that is used up, or that the store has not been asked about. None: go on."""
+    for limit in limits:
+        if limit.name not in told.quotas:
+            client = client_of(limit, visit)
+            if client is not None:
+                return Hit(limit, client)
+            continue
+        quota = told.quotas[limit.name]
+        if quota is not None and not quota.allowed:
+            return Decision(Outcome.LIMIT, Reason.RATE_LIMIT, retry_after=quota.reset, limit=limit, quota=quota)
+    return None
+
+
+def limits_of(room: Room, settings: Settings) -> list[Limit]:
+    """The limits on what ``room`` guards, for those who join through the room's own endpoints."""
+    samples = [
+        (pattern.method or "GET", pattern.path.replace("/**", tail).replace("*", "x") or "/")
+        for pattern in room.match
+        for tail in ("", "/x")
+    ]
+    return [
+        limit
+        for limit in settings.limits
+        if any(pattern.matches(method, path) for pattern in limit.match for method, path in samples)
+    ]
 
 
 def client_of(limit: Limit, visit: Visit) -> str | None:

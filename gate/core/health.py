@@ -1,10 +1,16 @@
-"""Is the shop up? Hysteresis over active checks and over what real requests meet.
+"""Is the shop up? Hysteresis over active checks, and over what real requests meet.
 
-``fall`` failures in a row take it down, ``rise`` good checks in a row bring it back. Real requests (passive) can only take
-it down: a shop that is down gets none, so only the checks can see it rise.
+``fall`` failed checks in a row take it down, ``rise`` good ones in a row bring it back. Real requests (passive) can take it
+down too: a shop whose health page works while nobody gets an answer is down for its visitors. After such a fall good
+checks count only when :data:`HOLD` seconds are over, for it is the checks that were wrong.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
+
+WINDOW = 30.0  # seconds of real requests looked at
+HOLD = 15.0  # seconds a passive fall lasts at least
+LEAST = 4  # times `fall`: so many requests without an answer, and none with one, take the shop down
 
 
 @dataclass(slots=True)
@@ -15,14 +21,13 @@ class Health:
     rise: int = 2
     up: bool = True
     since: float = 0.0  # when `up` last changed; Unix time, seconds
-    _run: int = field(default=0, repr=False)  # length of the run of results that disagree with `up`
-    _trouble: int = field(default=0, repr=False)  # real requests in a row that got no answer
+    _run: int = field(default=0, repr=False)  # length of the run of checks that disagree with `up`
+    _troubles: deque[float] = field(default_factory=deque, repr=False)  # since the last answer, within the window
+    _held_until: float = field(default=0.0, repr=False)
 
     def record(self, ok: bool, now: float) -> None:
         """The result of one active check."""
-        if ok:
-            self._trouble = 0
-        if ok == self.up:
+        if ok == self.up or (ok and now < self._held_until):
             self._run = 0
             return
         self._run += 1
@@ -31,17 +36,17 @@ class Health:
 
     def record_answer(self) -> None:
         """A real request was answered, whatever the status."""
-        self._trouble = 0
+        self._troubles.clear()
 
     def record_trouble(self, now: float) -> None:
-        """A real request got no answer at all: refused, timed out, reset.
-
-        Takes the origin down after ``4 * fall`` in a row without one answer between, however the checks are going: a shop
-        whose health page works and whose pages do not is down for its visitors.
-        """
-        self._trouble += 1
-        if self.up and self._trouble >= 4 * self.fall:
+        """A real request got no answer at all: refused, timed out, reset. However the checks are going."""
+        self._troubles.append(now)
+        while self._troubles and self._troubles[0] <= now - WINDOW:
+            self._troubles.popleft()
+        if self.up and len(self._troubles) >= LEAST * self.fall:
             self._turn(False, now)
+            self._held_until = now + HOLD
 
     def _turn(self, up: bool, now: float) -> None:
-        self.up, self.since, self._run, self._trouble = up, now, 0, 0
+        self.up, self.since, self._run = up, now, 0
+        self._troubles.clear()

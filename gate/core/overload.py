@@ -1,7 +1,12 @@
-"""Is the origin overloaded? Two signals, measured by one worker: requests in flight, and time to the first byte.
+"""Is the origin overloaded? Two signals, measured by one worker: requests that wait for their answer to begin, and how long
+that takes.
 
-The level rises at once and falls slowly: a level is kept for :data:`HOLD` seconds after the last sign of it, so that
-shedding does not flap (overload.md section 3: cool-off).
+Level 1 (shed what is sheddable) looks at every request. Level 2 (shed normal routes too) looks only at *vital* ones: those of
+routes that are not sheddable and have no breaker of their own, so that one hanging side service never takes product pages
+away. An answer that has begun is no load any more: a download or an event stream may last for hours.
+
+The level rises at once and falls slowly: it is kept for :data:`HOLD` seconds after the last sign of it, so that shedding
+does not flap (a cool-off, as in Kratos and go-zero).
 """
 
 from collections import deque
@@ -14,45 +19,77 @@ MOST = 512  # samples kept
 
 
 @dataclass(slots=True)
+class Load:
+    """What is at the origin, and how fast it begins to answer."""
+
+    current: int = 0
+    samples: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=MOST), repr=False)
+
+    def percentile(self, share: float) -> float:
+        """Of the kept first-byte times, in seconds; 0.0 when there are none."""
+        if not self.samples:
+            return 0.0
+        ordered = sorted(seconds for _, seconds in self.samples)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def forget(self, now: float) -> None:
+        while self.samples and self.samples[0][0] <= now - WINDOW:
+            self.samples.popleft()
+
+
+@dataclass(slots=True)
 class Overload:
     """Level 1 beyond ``in_flight`` requests or a 90th percentile beyond ``latency`` seconds; level 2 at twice either."""
 
     in_flight: int
     latency: float
-    current: int = 0  # requests at the origin now
-    _samples: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=MOST), repr=False)
+    all: Load = field(default_factory=Load)
+    vital: Load = field(default_factory=Load)
     _seen: list[float] = field(default_factory=lambda: [-HOLD, -HOLD], repr=False)  # last sign of level 1 and 2
 
-    def began(self, now: float) -> None:
-        self.current += 1
-        self._note(self.current / self.in_flight, now)
+    @property
+    def current(self) -> int:
+        """Requests that wait for the head of their answer."""
+        return self.all.current
 
-    def answered(self, seconds: float, now: float) -> None:
-        self._samples.append((now, seconds))
+    def began(self, now: float, *, vital: bool) -> None:
+        for load in self._loads(vital):
+            load.current += 1
+        self._note(now)
 
-    def ended(self) -> None:
-        self.current -= 1
+    def answered(self, seconds: float, now: float, *, vital: bool) -> None:
+        """The head is there, or it failed, after ``seconds``."""
+        for load in self._loads(vital):
+            load.samples.append((now, seconds))
+
+    def ended(self, *, vital: bool) -> None:
+        """It waits no more: answered, failed, or the visitor left."""
+        for load in self._loads(vital):
+            load.current -= 1
 
     def level(self, now: float) -> int:
         """0, 1 or 2. Call it about once a second."""
-        self._note(self.current / self.in_flight, now)
-        while self._samples and self._samples[0][0] <= now - WINDOW:
-            self._samples.popleft()
-        if len(self._samples) >= LEAST:
-            self._note(self.percentile(0.9) / self.latency, now)
+        self._note(now)
+        for load, most in ((self.all, 1), (self.vital, 2)):
+            load.forget(now)
+            if len(load.samples) >= LEAST:
+                self._sign(load.percentile(0.9) / self.latency, most, now)
         if now - self._seen[1] < HOLD:
             return 2
         return 1 if now - self._seen[0] < HOLD else 0
 
     def percentile(self, share: float) -> float:
-        """Of the kept first-byte times, in seconds; 0.0 when there are none."""
-        if not self._samples:
-            return 0.0
-        ordered = sorted(seconds for _, seconds in self._samples)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        return self.all.percentile(share)
 
-    def _note(self, load: float, now: float) -> None:
+    def _loads(self, vital: bool) -> tuple[Load, ...]:
+        return (self.all, self.vital) if vital else (self.all,)
+
+    def _note(self, now: float) -> None:
+        self._sign(self.all.current / self.in_flight, 1, now)
+        self._sign(self.vital.current / self.in_flight, 2, now)
+
+    def _sign(self, load: float, most: int, now: float) -> None:
         if load > 1:
             self._seen[0] = now
-        if load > 2:
+        if load > 2 and most == 2:
             self._seen[1] = now

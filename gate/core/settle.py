@@ -6,6 +6,8 @@ from enum import StrEnum
 from gate.core.decision import Decision
 from gate.core.words import Outcome, Reason
 
+BUSY_RETRY = 5.0  # seconds
+
 
 class Trouble(StrEnum):
     """How an exchange with the origin failed before the head of its answer was complete."""
@@ -27,9 +29,12 @@ class Result:
 
 
 def is_failure(result: Result) -> bool:
-    """Counts against the route's breaker: 5xx answers, except the two that describe the request (501, 505)."""
+    """Counts against the route's breaker: no answer, and 5xx answers, except the two that describe the request (501, 505).
+
+    That our own pool was full says nothing about the origin.
+    """
     if result.trouble is not None:
-        return True
+        return result.trouble is not Trouble.BUSY
     return result.status is not None and result.status >= 500 and result.status not in (501, 505)
 
 
@@ -39,6 +44,8 @@ def settle(decision: Decision, result: Result) -> Decision:
     A route with a canned answer serves it for any failure. Without one, the origin's own error page is delivered, and only
     trouble (no answer at all) becomes the static page.
     """
+    if result.trouble is Trouble.BUSY:
+        return replace(decision, outcome=Outcome.SHED, reason=Reason.OVERLOAD, retry_after=BUSY_RETRY)
     if not is_failure(result):
         return decision
     if decision.route is not None and decision.route.fallback is not None:

@@ -50,7 +50,7 @@ class Checker:
             while True:
                 begun = time.monotonic()
                 await self.round(session)
-                pause = self._settings.every * (1 + JITTER * (2 * self._rng.random() - 1))
+                pause = self._settings.every * (1 - JITTER * self._rng.random())  # never later than configured
                 await asyncio.sleep(max(0.0, pause - (time.monotonic() - begun)))
 
     async def round(self, session: aiohttp.ClientSession) -> None:

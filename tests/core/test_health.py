@@ -1,4 +1,4 @@
-from gate.core.health import Health
+from gate.core.health import HOLD, WINDOW, Health
 
 
 def test_it_starts_up_and_falls_after_three_failures_in_a_row():
@@ -28,12 +28,12 @@ def test_an_origin_that_flaps_at_the_probe_period_changes_nothing():
     assert health.up
 
 
-def test_requests_without_any_answer_take_it_down_while_the_checks_are_good():
+def test_requests_without_any_answer_take_it_down_however_the_checks_are_going():
     health = Health(fall=3, rise=2)
-    for _ in range(11):
-        health.record_trouble(1)
-    assert health.up
-    health.record_trouble(2)
+    for turn in range(12):
+        assert health.up
+        health.record(True, turn)
+        health.record_trouble(turn)
     assert not health.up
 
 
@@ -43,4 +43,23 @@ def test_one_answer_between_forgives():
         health.record_trouble(1)
     health.record_answer()
     health.record_trouble(2)
+    assert health.up
+
+
+def test_troubles_far_apart_are_none():
+    health = Health(fall=3, rise=2)
+    for turn in range(50):
+        health.record_trouble(turn * WINDOW / 8)
+    assert health.up
+
+
+def test_good_checks_lift_a_passive_fall_only_after_a_while():
+    health = Health(fall=1, rise=2)
+    for _ in range(4):
+        health.record_trouble(100)
+    for now in range(100, 100 + int(HOLD)):
+        health.record(True, now)
+        assert not health.up
+    health.record(True, 100 + HOLD)
+    health.record(True, 101 + HOLD)
     assert health.up
