@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 
 from gate.core.answer import Answer, Fields
+from gate.core.credentials import Ticket
 from gate.core.decision import Decision
 from gate.core.settings import Canned, Settings
 from gate.core.snapshot import RoomView
@@ -29,9 +30,9 @@ class Pages:
     """All pages of one configuration. Raises :class:`gate.web.artwork.PageError` when they cannot be made from it."""
 
     def __init__(self, settings: Settings, *, draw: Callable[[], float] = random.random) -> None:
-        self._settings = settings
+        self.settings = settings
         self._art = Artwork(settings)
-        self._draw = draw
+        self.draw = draw
         self._sheets: dict[tuple[str, str, str, str, str], Sheet] = {}
 
     def language(self, visit: Visit) -> Language:
@@ -43,16 +44,20 @@ class Pages:
     def waiting(self, visit: Visit, decision: Decision, view: RoomView, now: float, *, back: str | None = None) -> Answer:
         """In line: place, wait and when to ask again. ``back`` (a checked path) says where to go on, if not here."""
         del now
-        seen = standing(decision, view, self._draw())
-        status = self._settings.rooms[view.name].status
+        seen = standing(decision, view, self.draw())
+        status = self.settings.rooms[view.name].status
         if visit.accepts == "json":
             body = to_json(document(seen, decision, view, _detail(self.language(visit), seen, decision.reason)))
             return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *JSON), body)
         return self._room_page(visit, decision, view, seen, status=status, back=back)
 
+    def welcome(self, visit: Visit, decision: Decision, view: RoomView, to: Return) -> "Welcome":
+        """What :meth:`waiting` answers to all who wait like ``visit``, but for the place; good as long as ``view`` is."""
+        return Welcome(self, visit, decision, view, to)
+
     def closed(self, visit: Visit, decision: Decision, view: RoomView, *, back: str | None = None) -> Answer:
         """The room takes nobody; the page looks again by itself."""
-        seen = standing(decision, view, self._draw())
+        seen = standing(decision, view, self.draw())
         if visit.accepts == "json":
             more = document(seen, decision, view, _detail(self.language(visit), seen, decision.reason))
             return problem(503, more["detail"], retry_after=seen.retry_after, reason=decision.reason, more=more)
@@ -97,9 +102,9 @@ class Pages:
     def fallback(self, visit: Visit, decision: Decision, now: float) -> Answer:
         """The static page while the shop is down: the configured file as it is, or the gate's own."""
         del now
-        fallback = self._settings.fallback
+        fallback = self.settings.fallback
         wanted = fallback.retry_after if decision.retry_after is None else decision.retry_after
-        seconds = math.ceil(wanted * (1 + JITTER * self._draw()))
+        seconds = math.ceil(wanted * (1 + JITTER * self.draw()))
         language = self.language(visit)
         if visit.accepts == "json":
             detail = fallback.message or language.text(sentences.WHYS["fallback"])
@@ -153,8 +158,8 @@ class Pages:
 
     def shed(self, visit: Visit, decision: Decision) -> Answer:
         """503: this part is put aside so that what matters stays fast."""
-        wanted = self._settings.fallback.retry_after if decision.retry_after is None else decision.retry_after
-        seconds = max(1, math.ceil(wanted * (1 + JITTER * self._draw())))
+        wanted = self.settings.fallback.retry_after if decision.retry_after is None else decision.retry_after
+        seconds = max(1, math.ceil(wanted * (1 + JITTER * self.draw())))
         go = (sentences.TRY_AGAIN, way_back(visit))
         return self._notice(
             visit.accepts, visit.languages, 503, sentences.SHED, go, retry_after=seconds, reason=decision.reason
@@ -226,6 +231,36 @@ class Pages:
             fields = (*fields, retry_field(retry_after))
         html = (*PRIVATE, *fields, *_html_fields(language), (b"content-security-policy", prepared.policy))
         return Answer(status, html, body)
+
+
+class Welcome:
+    """The answer to those who wait in one form, language and room for one reason; their place is filled in."""
+
+    __slots__ = ("_decision", "_language", "_pages", "_sheets", "_to", "_view", "fields", "status")
+
+    def __init__(self, pages: Pages, visit: Visit, decision: Decision, view: RoomView, to: Return) -> None:
+        self._pages = pages
+        self._language = pages.language(visit)
+        self._decision = decision
+        self._view = view
+        self._to = to
+        self._sheets: dict[str, Sheet] | None = {} if visit.accepts == "html" else None
+        self.status = pages.settings.rooms[view.name].status
+        self.fields: Fields = (*PRIVATE, *(JSON if self._sheets is None else pages.line_fields(self._language)))
+
+    def fill(self, ticket: Ticket) -> tuple[tuple[bytes, bytes], bytes]:
+        """The Retry-After field and the body for the holder of ``ticket``."""
+        seen = standing(self._decision, self._view, self._pages.draw(), ticket)
+        if self._sheets is None:
+            detail = _detail(self._language, seen, self._decision.reason)
+            body = to_json(document(seen, self._decision, self._view, detail))
+        else:
+            sheet = self._sheets.get(seen.state)
+            if sheet is None:
+                sheet = self._pages.sheet(self._language, self._view, seen, self._decision.reason)
+                self._sheets[seen.state] = sheet
+            body = sheet.fill(seen, self._to)
+        return retry_field(seen.retry_after), body
 
 
 def _detail(language: Language, seen: Standing, reason: Reason) -> str:

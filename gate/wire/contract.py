@@ -1,13 +1,14 @@
 """What the wire needs of the engine. The wire imports only the core; the engine fits these shapes."""
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from gate.core.address import Trust
 from gate.core.answer import Answer, Fields
-from gate.core.credentials import KeyRing
-from gate.core.decision import Decision
+from gate.core.credentials import KeyRing, Ticket
+from gate.core.decision import Ask, Decision, Entry
 from gate.core.facts import Refusal
-from gate.core.settings import Settings
+from gate.core.settings import Room, Settings
 from gate.core.settle import Result
 from gate.core.snapshot import Snapshot
 from gate.core.visit import Form, Visit
@@ -32,6 +33,25 @@ class Access(Protocol):
     def __call__(self, visit: Visit, decision: Decision, status: int, seconds: float, *, sent: int = 0) -> None: ...
 
 
+class Greeting(Protocol):
+    """What newcomers of one kind are answered: ``fields`` to all of them, and what :meth:`answer` says to one."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def fields(self) -> Fields: ...
+    def answer(self, ticket: Ticket) -> tuple[Fields, bytes]: ...
+
+
+class Desk(Protocol):
+    """Where newcomers of one kind are received (:class:`gate.reception.Desk`)."""
+
+    def open(self) -> bool: ...
+    def join(self) -> Entry | Awaitable[Entry]: ...
+    def greeting(self, entry: Entry) -> Greeting | None: ...
+    def decide(self, visit: Visit, entry: Entry) -> Decision: ...
+
+
 class Engine(Protocol):
     settings: Settings
     keyring: KeyRing
@@ -42,7 +62,8 @@ class Engine(Protocol):
     def access(self) -> Access | None: ...
     @property
     def now(self) -> "Clock": ...
-    async def consider(self, visit: Visit) -> Decision: ...
+    async def consider(self, visit: Visit, asked: Ask | None = None) -> Decision: ...
+    def desk(self, visit: Visit, room: Room) -> Desk: ...
     def answer(self, visit: Visit, decision: Decision) -> Answer: ...
     def refuse(self, refusal: Refusal, wants: Form = "html", languages: tuple[str, ...] = ()) -> Answer: ...
     def headers_for_origin(self, visit: Visit, decision: Decision) -> Fields: ...

@@ -9,19 +9,20 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from gate.core.decide import decide
-from gate.core.decision import Decision
+from gate.core.decision import Ask, Decision, Entry
 from gate.core.facts import Refusal, read_visit
 from gate.core.settings import Route, Visitors
 from gate.core.visit import Headers, Visit
 from gate.core.words import Outcome, Reason
 from gate.wire import headers
 from gate.wire.account import Account
-from gate.wire.contract import Engine
+from gate.wire.contract import Desk, Engine
 from gate.wire.crowd import Crowded, most_connections
 from gate.wire.deadlines import Wheel
 from gate.wire.exchange import Exchange
 from gate.wire.handover import Handover, Shared
 from gate.wire.heads import RETRY_LATER, lines, request_framing
+from gate.wire.newcomers import Newcomers
 from gate.wire.origin import Origins
 from gate.wire.parser import Head, Limits, Parser, upgrade_of
 from gate.wire.plan import Plans, Way
@@ -70,6 +71,7 @@ class Door:
         special = frozenset({settings.edge.header.lower().encode()} if settings.edge.header else ())
         self.parser = Parser(self.limits, special)
         self.plans = Plans(engine)
+        self.newcomers = Newcomers(self)
         self.shared = Shared(self)
         self.wheel = Wheel()
         self.origin = Origins(settings.origin, self.wheel, tls)
@@ -150,6 +152,9 @@ class Door:
                 if shared is not None and self.plans.knows_host(head) and visitor.keeps:
                     visitor.send_whole(shared)
                     return
+                cookies = head.cookies
+                if (not cookies or b"gate_" not in cookies[0]) and self.newcomers.serve(visitor, head):
+                    return
                 known = self.plans.quick(head, visitor.peer, visitor.tls)
                 if known is not None:
                     decision, way, method, request = known
@@ -159,7 +164,7 @@ class Door:
                     return
             self._serve_slowly(visitor, head)
         except Exception:
-            self._broken(visitor, head)
+            self.broken(visitor, head)
 
     def _serve_slowly(self, visitor: VisitorConnection, head: Head) -> None:
         """With all the facts."""
@@ -175,9 +180,9 @@ class Door:
         if isinstance(asked, Decision):
             self._act(visitor, head, visit, asked)
         else:
-            self.spawn(self._ask(visitor, head, visit))
+            self.spawn(self._ask(visitor, head, visit, asked))
 
-    def _broken(self, visitor: VisitorConnection, head: Head) -> None:
+    def broken(self, visitor: VisitorConnection, head: Head) -> None:
         """A fault of ours is no 500: it says when to come back."""
         log.exception("decision_failed")
         if visitor.serves(head):
@@ -198,13 +203,18 @@ class Door:
             now=engine.now(),
         )
 
-    async def _ask(self, visitor: VisitorConnection, head: Head, visit: Visit) -> None:
+    def entered(self, visitor: VisitorConnection, head: Head, desk: Desk, entry: Entry) -> None:
+        """A newcomer who does not have to wait."""
+        visit = self.read(visitor, head)
+        self._act(visitor, head, visit, desk.decide(visit, entry))
+
+    async def _ask(self, visitor: VisitorConnection, head: Head, visit: Visit, asked: Ask) -> None:
         try:
-            decision = await self.engine.consider(visit)
+            decision = await self.engine.consider(visit, asked)
             if visitor.serves(head):
                 self._act(visitor, head, visit, decision)
         except Exception:
-            self._broken(visitor, head)
+            self.broken(visitor, head)
 
     def _act(self, visitor: VisitorConnection, head: Head, visit: Visit, decision: Decision) -> None:
         if visitor.account is not None:

@@ -15,6 +15,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gate.core.facts import Refusal
 from gate.core.identity import is_claim
+from gate.core.visit import Form
 from gate.core.words import Reason
 from gate.wire.headers import HOP_BY_HOP, OVERRIDES
 from gate.wire.memo import Memo
@@ -71,7 +72,8 @@ class Common:
     """What a head says besides its request line and its cookies; many visitors' heads have it alike.
 
     ``plain``: the lines that go to the origin unchanged, each with its end. ``others``: lines of kind OTHER.
-    ``named``: Connection names further fields. ``where``: for the fast path, the forwarding lines for a peer.
+    ``named``: Connection names further fields. For the fast paths, ``where``: the forwarding lines for a peer; ``reads``: the
+    form and the languages asked for.
     """
 
     __slots__ = (
@@ -84,6 +86,7 @@ class Common:
         "named",
         "others",
         "plain",
+        "reads",
         "upgrade",
         "where",
     )
@@ -97,6 +100,7 @@ class Common:
     named: bool
     others: list[bytes]
     plain: bytes
+    reads: tuple[Form, tuple[str, ...]] | None
     upgrade: bool
     where: tuple[str | None, bool, bytes] | None
 
@@ -202,7 +206,7 @@ class Parser:
         common = Common()
         common.count = len(lines)
         common.plain = b"\r\n".join(plain) + b"\r\n" if plain else b""
-        common.where = None
+        common.where = common.reads = None
         self._weigh(common, special, minor)
         if minor and len(rest) <= LONGEST_COMMON and len(lines) < self.limits.fields and not self._private(lines):
             self._commons.put(rest, common)

@@ -122,6 +122,10 @@ class Plans:
             return
         self._plans.put(head.line, Plan(visit, room_for(visit, settings), route_for(visit, settings)))
 
+    def known(self, line: bytes) -> Plan | None:
+        """What is known of a request line."""
+        return self._plans.young.get(line) or self._plans.find(line)
+
     def knows_host(self, head: Head) -> bool:
         """Was a request with this Host accepted before?"""
         return self._hosts.find(head.common.host) is not None
@@ -158,7 +162,7 @@ class Plans:
 
     def quick(self, head: Head, peer: str | None, tls: bool) -> tuple[Decision, Way, bytes, bytes] | None:
         """Decision, way back, method and head for the origin, when they are known; None: take the slow path."""
-        plan = self._plans.young.get(head.line) or self._plans.find(head.line)
+        plan = self.known(head.line)
         if plan is None:
             return None
         engine = self._engine
