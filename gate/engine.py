@@ -10,12 +10,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+
 from gate.core.address import Trust
 from gate.core.answer import Answer, Fields
-from gate.core.breaker import Breaker
+from gate.core.breaker import Breaker, State
 from gate.core.cookies import TICKET_AGE, set_cookie
 from gate.core.credentials import KeyRing, Pass
-from gate.core.decide import decide, may_enter
+from gate.core.decide import client_of, decide, first_limit, is_foreign_form, limits_of, may_enter
 from gate.core.decision import Ask, Claim, Decision, Entry, Hit, Join, Told
 from gate.core.facts import Refusal
 from gate.core.health import Health
@@ -23,10 +26,10 @@ from gate.core.line import RoomState, Terms
 from gate.core.orders import Orders
 from gate.core.overload import Overload
 from gate.core.settings import Limit, Room, Settings
-from gate.core.settle import Result, is_failure, settle
+from gate.core.settle import Result, Trouble, is_failure, settle
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Form, Visit
-from gate.core.words import Outcome, Reason, RoomMode
+from gate.core.words import Outcome, Reason, RoomMode, RouteClass
 from gate.reception import Desk
 from gate.store.line import Line
 from gate.store.link import StoreUnavailable
@@ -35,6 +38,8 @@ from gate.web.pages import Pages
 
 FORM_LIMIT = Limit.model_validate({"match": "/__gate/notify-me", "rate": "5/minute", "by": "address"})
 RENEWALS_KEPT = 4096
+STORE_LOST = 1.5  # seconds without a word until the store counts as away: one late answer sends nobody to the end of a pause
+_CACHE_NAMES = frozenset((b"cache-control", b"cdn-cache-control", b"surrogate-control", b"expires"))
 _PRIVATE: Fields = (
     (b"cache-control", b"private, no-store"),
     (b"cdn-cache-control", b"no-store"),
@@ -105,6 +110,8 @@ class Engine:
         )
         self._lines = lines
         self._quotas = quotas
+        self._forms = FixedWindowRateLimiter(MemoryStorage())
+        self._limits_of = {name: limits_of(room, settings) for name, room in settings.rooms.items()}
         self._states: dict[str, RoomState] = {}
         self._store_up = False
         self.told_at = 0.0  # when the store last told the state of the rooms; Unix time, seconds
@@ -151,6 +158,7 @@ class Engine:
             serving=state.serving,
             last=state.last,
             waiting=state.waiting,
+            through=state.through,
             inside=state.inside,
             tokens=state.tokens,
             present=state.present,
@@ -185,8 +193,9 @@ class Engine:
             self._store_up = True
             self.told_at = self.now()
         except StoreUnavailable:
-            self._store_up = False
-        self.compose()
+            self._store_up = self._store_up and self.now() - self.told_at < STORE_LOST
+        finally:
+            self.compose()
 
     # ------------------------------------------------------------------ deciding
 
@@ -204,6 +213,8 @@ class Engine:
 
         def step(told: Told) -> Decision | Ask:
             asked = may_enter(visit, self.snapshot, room, told)
+            if isinstance(asked, Join):
+                asked = first_limit(visit, self._limits_of[name], told) or asked
             if isinstance(asked, Claim) and not claim:
                 return Decision(Outcome.WAIT, Reason.RATE, room=name, ticket=asked.ticket)
             return asked
@@ -233,9 +244,10 @@ class Engine:
             return replace(told, entry_failed=True)
 
     async def hit_form(self, visit: Visit) -> bool:
-        """May this client send the e-mail form once more? Yes when the store cannot tell."""
-        quota = await self._quotas.hit(FORM_LIMIT, str(visit.address))
-        return quota is None or quota.allowed
+        """May this client send the e-mail form once more? Without the store this worker counts for itself."""
+        client = client_of(FORM_LIMIT, visit) or "unnamed"
+        quota = await self._quotas.hit(FORM_LIMIT, client)
+        return quota.allowed if quota is not None else await self._forms.hit(FORM_LIMIT.rate, client)
 
     # ------------------------------------------------------------------ answering
 
@@ -243,7 +255,10 @@ class Engine:
         """The gate's own response to every decision that is not forwarded."""
         answer = self._render(visit, decision)
         self.meter.decided(decision)
-        return answer.plus((b"gate-decision", decision.label.encode()), *self.cookies(visit, decision))
+        cookies = self.cookies(visit, decision)
+        if cookies:  # whatever a canned answer says of caches: this one is somebody's own
+            answer = Answer(answer.status, (*(f for f in answer.headers if f[0] not in _CACHE_NAMES), *_PRIVATE), answer.body)
+        return answer.plus((b"gate-decision", decision.label.encode()), *cookies)
 
     def _render(self, visit: Visit, decision: Decision) -> Answer:
         now = self.now()
@@ -274,9 +289,10 @@ class Engine:
         """The Set-Cookie fields that this decision asks for."""
         secure = visit.scheme == "https"
         fields: list[tuple[bytes, bytes]] = []
-        if decision.outcome in (Outcome.WAIT, Outcome.CLOSED) and decision.ticket is not None:
+        kept = decision.outcome in (Outcome.WAIT, Outcome.CLOSED) or decision.reason is Reason.SHADOW
+        if kept and decision.ticket is not None:
             room = decision.ticket.room
-            if visit.tickets.get(room) != decision.ticket and not _sent_by_another_site(visit):
+            if visit.tickets.get(room) != decision.ticket and not is_foreign_form(visit):
                 fields.append(set_cookie("ticket", room, self.keyring.sign_ticket(decision.ticket), TICKET_AGE, secure=secure))
         granted = decision.granted or (self._renew(decision) if decision.renew else None)
         if granted is not None:
@@ -323,7 +339,7 @@ class Engine:
         What a room guards is personal: an edge that stored it would serve it to those who wait.
         """
         fields: Fields = ((b"gate-decision", decision.label.encode()), *self.cookies(visit, decision))
-        if decision.room is not None and decision.reason in (Reason.PASS, Reason.ADMITTED):
+        if decision.room is not None:
             fields += _PRIVATE
         return fields
 
@@ -345,8 +361,8 @@ class Engine:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and isinstance(task.exception(), StoreUnavailable):
-            self._store_up = False
+        if not task.cancelled():
+            task.exception()  # a store that was away; the next refresh sees it
 
     async def drain(self) -> None:
         """Wait for what was left to do in the background."""
@@ -354,54 +370,73 @@ class Engine:
             await asyncio.wait(set(self._tasks), timeout=2.0)
 
 
-def _sent_by_another_site(visit: Visit) -> bool:
-    """A form of another site comes without our cookies, yet could replace them: the visitor would lose a better place."""
-    return visit.method not in ("GET", "HEAD") and visit.header(b"sec-fetch-site") == b"cross-site"
-
-
 class Attempt:
     """One forwarded request, from just before it goes out until it is over."""
 
-    __slots__ = ("_breaker", "_closed", "_engine", "_generation", "_settled", "decision")
+    __slots__ = ("_breaker", "_closed", "_engine", "_generation", "_settled", "_vital", "decision")
 
     def __init__(self, engine: Engine, decision: Decision) -> None:
         self._engine = engine
         self.decision = decision  # in the end what :meth:`settle` made of it
         self._settled = self._closed = False
-        self._breaker = engine.shop.breakers.get(decision.route.name) if decision.route is not None else None
+        route = decision.route
+        self._breaker = engine.shop.breakers.get(route.name) if route is not None else None
+        self._vital = route is None or (self._breaker is None and route.class_ is not RouteClass.SHEDDABLE)
         self._generation: int | None = None
         tick = engine.ticks()
         if self._breaker is not None:
-            before = self._breaker.generation
             self._generation = self._breaker.acquire(tick)
-            if self._breaker.generation != before:
+            if self._breaker.state is State.HALF_OPEN:
                 engine.compose()  # the one probe is taken: nobody else goes through
-        engine.shop.overload.began(tick)
+        engine.shop.overload.began(tick, vital=self._vital)
 
     def settle(self, result: Result) -> Decision:
-        """What came back: the decision to deliver it (FORWARD), or the fallback to answer with."""
+        """What came back: the decision to deliver it (FORWARD), or what to answer instead."""
         engine, tick = self._engine, self._engine.ticks()
         self._settled = True
-        engine.meter.origin(result)
-        engine.shop.overload.answered(result.seconds, tick)
-        if result.trouble is None:
-            engine.shop.health.record_answer()
-        elif engine.settings.origin.health is not None and engine.settings.origin.health.passive:
-            engine.shop.health.record_trouble(engine.now())
-        if self._breaker is not None and self._generation is not None:
-            before = self._breaker.generation
-            self._breaker.report(self._generation, not is_failure(result), tick)
-            if self._breaker.generation != before:
-                engine.compose()
+        engine.shop.overload.ended(vital=self._vital)
+        if result.trouble is not Trouble.BUSY:
+            engine.meter.origin(result)
+            engine.shop.overload.answered(result.seconds, tick, vital=self._vital)
+            self._feed_health(result)
+            self._report(result, tick)
+        elif self._breaker is not None and self._generation is not None:
+            self._breaker.abandon(self._generation)
+            engine.compose()
         self.decision = settle(self.decision, result)
         return self.decision
+
+    def _feed_health(self, result: Result) -> None:
+        """A time-out of a route that has its own breaker or fallback is that route's trouble, not the shop's."""
+        engine, route = self._engine, self.decision.route
+        if result.trouble is None:
+            engine.shop.health.record_answer()
+            return
+        on_its_own = route is not None and (self._breaker is not None or route.fallback is not None)
+        if result.trouble is Trouble.TIMEOUT and on_its_own:
+            return
+        if engine.settings.origin.health is not None and engine.settings.origin.health.passive:
+            was_up = engine.shop.health.up
+            engine.shop.health.record_trouble(engine.now())
+            if engine.shop.health.up != was_up:
+                engine.compose()
+
+    def _report(self, result: Result, tick: float) -> None:
+        if self._breaker is None or self._generation is None:
+            return
+        before = self._breaker.generation
+        self._breaker.report(self._generation, not is_failure(result), tick)
+        if self._breaker.generation != before:
+            self._engine.compose()
 
     def close(self) -> None:
         """Over. Without :meth:`settle` the visitor left first, which counts for nothing."""
         if self._closed:
             return
         self._closed = True
-        self._engine.shop.overload.ended()
-        if not self._settled and self._breaker is not None and self._generation is not None:
+        if self._settled:
+            return
+        self._engine.shop.overload.ended(vital=self._vital)
+        if self._breaker is not None and self._generation is not None:
             self._breaker.abandon(self._generation)
             self._engine.compose()
