@@ -14,6 +14,23 @@ from gate.web.standing import Standing
 from gate.web.templates import Prepared
 
 _HIDDEN = b" hidden"
+_GAPS = (  # what a request fills in, as it comes in the page
+    *(
+        "title",
+        "refresh",
+        "facts",
+        "nocard",
+        "place",
+        "wait",
+        "back",
+        "back",
+        "resend",
+        "again",
+        "nokeep",
+        "nonumber",
+        "number",
+    ),
+)
 
 
 class Return:
@@ -54,7 +71,7 @@ class Sheet:
                 "noword": b"" if view.message else _HIDDEN,
                 "room": view.name.encode(),
             }
-        )
+        ).as_format(_GAPS)
 
     def fill(self, seen: Standing, to: Return) -> bytes:
         """The page of a visitor who stands as ``seen``."""
@@ -70,21 +87,20 @@ class Sheet:
             str(seen.retry_after).encode(),
             to.again,
         )
-        return self._page.fill(
-            {
-                "title": b"(%b) %b" % (people, self._title) if self._lined and ahead else self._title,
-                "refresh": b"%d%b" % (max(2, seconds), to.refresh),
-                "facts": facts,
-                "nocard": b"" if card else _HIDDEN,
-                "place": self._place(ahead or 0, people),
-                "wait": self._span(seen.wait) if card and self._lined and seen.wait is not None else b"",
-                "nokeep": b"" if seen.epoch else _HIDDEN,
-                "nonumber": b"" if number else _HIDDEN,
-                "number": self._number(number or 0),
-                "again": b"%d" % seconds,
-                "back": to.back,
-                "resend": to.resend,
-            }
+        return self._page % (
+            b"(%b) %b" % (people, self._title) if self._lined and ahead else self._title,
+            b"%d%b" % (max(2, seconds), to.refresh),
+            facts,
+            b"" if card else _HIDDEN,
+            self._place(ahead or 0, people),
+            self._span(seen.wait) if card and self._lined and seen.wait is not None else b"",
+            to.back,
+            to.back,
+            to.resend,
+            b"%d" % seconds,
+            b"" if seen.epoch else _HIDDEN,
+            b"" if number else _HIDDEN,
+            self._number(number or 0),
         )
 
     def _number(self, n: int) -> bytes:

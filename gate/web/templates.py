@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ class Prepared:
             parts.append(values[name])
             parts.append(literal)
         return b"".join(parts)
+
+    def as_format(self, names: Sequence[str]) -> bytes:
+        """The page for the ``%`` operator, with one value for each of ``names``. Raises :class:`ValueError` when these are
+        not its gaps, in the order in which they come."""
+        if list(names) != [name for name, _ in self._gaps]:
+            raise ValueError(f"the gaps are {', '.join(name for name, _ in self._gaps)}")
+        return b"%b".join(literal.replace(b"%", b"%%") for literal in (self._first, *(literal for _, literal in self._gaps)))
 
     def with_filled(self, values: Mapping[str, bytes]) -> "Prepared":
         """The same page with some of its gaps filled; the others stay."""

@@ -478,3 +478,5 @@ def test_a_page_filled_in_two_goes_is_the_page_filled_at_once(first):
     assert half.gaps == prepared.gaps - first
     assert half.fill(values) == prepared.fill(values)
     assert half.policy == prepared.policy
+    with pytest.raises(ValueError, match="the gaps are title"):
+        prepared.as_format(["title", "title"])
