@@ -41,6 +41,9 @@ lint: $(STAMP) ## ruff and mypy
 unit: $(STAMP) ## the fast tests only
 	$(BIN)/pytest -m 'not slow and not browser' $(ARGS)
 
+bench: $(STAMP) ## the gate beside nginx, HAProxy, Envoy and others, all fetched by itself; ARGS="--help"
+	@$(BIN)/python -m tests.bench $(ARGS)
+
 demo-oscar: $(STAMP) ## a real third-party shop (django-oscar) behind the gate
 	$(BIN)/python -m tests.oscar.demo $(ARGS)
 

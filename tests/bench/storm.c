@@ -1,6 +1,7 @@
 // A storm of new visitors: TOTAL connections at RATE a second, each asks once, reads the whole answer and stays for HOLD
 // seconds. A response counts when it is whole and says 2xx, 429 or 503; its time runs from the moment the visitor was due,
-// not from when the generator got round to it. NUMBERS (optional): a file for every ticket cookie that came, one a line.
+// not from when the generator got round to it. NUMBERS (optional): the ticket cookies that came, one a
+// line, into NUMBERS.0, NUMBERS.1 … of the processes.
 //
 //   cc -O2 -o storm storm.c
 //   storm PORT TOTAL RATE(conn/s, 0 = closed loop) HOLD_S INFLIGHT PROCS PATH MODE(keep|close) TIMEOUT_S [NUMBERS]
@@ -30,6 +31,7 @@ int main(int ac,char**av){
  R*rs=mmap(0,sizeof(R)*P,PROT_READ|PROT_WRITE,MAP_SHARED|MAP_ANONYMOUS,-1,0);
  double T0=now()+0.05;
  for(int k=0;k<P;k++)if(!fork()){
+  FILE*nf=0;if(ac>10){char name[4096];snprintf(name,sizeof name,"%s.%d",av[10],k);nf=fopen(name,"w");}
   R*r=&rs[k];int n=total/P;double rt=rate/P;int ep=epoll_create1(0);C*c=calloc(rl.rlim_max+16,sizeof(C));
   char req[512];int rq=sprintf(req,"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: storm\r\nAccept: text/html\r\n%s\r\n",path,close_?"Connection: close\r\n":"");
   int started=0,open_=0,flight=0;struct epoll_event ev[512];char buf[65536];double lastscan=0;
@@ -56,6 +58,7 @@ int main(int ac,char**av){
     }else{int z=recv(s,buf,sizeof buf-1,0);
      if(z<=0){if(q->st==1){r->err++;flight--;}else r->lost++;close(s);open_--;continue;}
      if(q->st==1){ if(!q->need){buf[z]=0;char*h=strcasestr(buf,"content-length:");char*b=strstr(buf,"\r\n\r\n");if(strncmp(buf,"HTTP/1.1 ",9)||(buf[9]!='2'&&strncmp(buf+9,"503",3)&&strncmp(buf+9,"429",3))){r->err++;close(s);flight--;open_--;continue;}
+       if(nf){char*t=strstr(buf,"gate_ticket_");if(t&&(t=strchr(t,'='))){char*e=strpbrk(t,";\r");if(e)fprintf(nf,"%.*s\n",(int)(e-t-1),t+1);}}
        if(b)q->need=(b-buf)+4+(h?atoi(h+15):0);else q->need=1;}
       q->got+=z;
       if(q->got>=q->need){r->ok++;r->last=t-T0;if(r->nl<120000)r->lat[r->nl++]=t-q->t0;flight--;q->st=2;
@@ -66,6 +69,7 @@ int main(int ac,char**av){
    if(t-T0>60)break;
   }
   double te=now()+hold;while(now()<te){int m=epoll_wait(ep,ev,512,50);for(int i=0;i<m;i++){int s=ev[i].data.fd;int z=recv(s,buf,sizeof buf,0);if(z<=0){r->lost++;close(s);}}}
+  if(nf)fclose(nf);
   _exit(0);}
  while(wait(0)>0);double el=0;int ok=0,err=0,tm=0,rf=0,pk=0,lost=0,nl=0;
  float*all=malloc(sizeof(float)*120000*P);
