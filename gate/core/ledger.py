@@ -5,6 +5,7 @@ the two together. The law it keeps (see ``docs/admission.md``):
 
 - a token is given at the claim, never before, and to the lowest place among those at the door;
 - a visitor at the door who does not knock again in time keeps its place, but no longer the token kept for it;
+- nobody new enters past those who are in line, or may still come when they hear that they were called;
 - ``serving`` runs ahead of the tokens as far as visitors turn out to be absent.
 """
 
@@ -14,16 +15,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gate.core.bucket import SECOND, Bucket
+from gate.core.calls import LOOK, Calls
 from gate.core.credentials import Ticket
 from gate.core.line import AWAY, Remembered, RoomState, Terms
 from gate.core.words import Reason, RoomMode
 
-LEAD = 250_000  # a visitor is asked to knock this long before its token is due; the gate holds it so long
-GRACE = 500_000  # and this long after that its token is somebody else's
+MARGIN = 500_000  # a visitor is asked to knock at least this long before its token is due; the gate holds it so long
+GRACE = 2 * SECOND  # and is expected for this long after the second it was told: a page cannot come back in less than two
+PATIENCE = 500_000  # but only for so long when the bucket is full, and waiting would lose a token
 SEAT_SLACK = 2 * SECOND  # a seat outlives its pass by the difference of two clocks
-LAG = 1.0  # seconds in which a called visitor who is present comes to the door (time constant)
-LOOK = 4.0  # seconds of rate that are called ahead
-LEAST_SHARE = 0.02  # no fewer than this share of those called are taken to be present
 PURGE = 1000
 
 
@@ -41,10 +41,11 @@ class Word:
 
 
 def told(wait: int) -> int:
-    """When to ask again for something due in ``wait``: just before, or far sooner when it is far away."""
-    if wait <= 4 * SECOND + LEAD:
-        return max(LEAD, wait - LEAD)
-    return math.floor(min(max(4.0 * SECOND, wait / 4), 20.0 * SECOND))
+    """When to ask again for something due in ``wait``: just before, or far sooner when it is far away. In whole seconds,
+    because that is how it is said (Retry-After, the refresh of a page)."""
+    if wait <= 5 * SECOND:
+        return max(1, (wait - MARGIN) // SECOND) * SECOND
+    return math.floor(min(max(4.0, wait / 4 / SECOND), 20.0)) * SECOND
 
 
 class Ledger:
@@ -55,9 +56,10 @@ class Ledger:
         self.epoch = self.last = self.serving = self.birth = self.skew = self.admitted = 0
         self.lost = self.lost_until = self.longest = 0
         self.bucket = Bucket(0, 1, 1, 0, 0)
-        self.coming = self.expected = self.came = 0.0
+        self.calls = Calls()
+        self._through = 0
         self.bases: dict[int, int] = {}
-        self.due: dict[str, int] = {}
+        self.due: dict[str, int] = {}  # at the door: when it was asked to knock again
         self.seats: dict[str, int] = {}
         self.revoked: dict[str, int] = {}
         self.knocked: set[tuple[int, int]] = set()
@@ -80,28 +82,32 @@ class Ledger:
         """A newcomer where nobody waits uncalled."""
         self._open(now, terms, memory)
         seat = self.seats.get(id_, 0)
-        self.last += 1
-        number, epoch = self.last, self.epoch
+        number, epoch = int(self._places.get(id_, 0)), self.epoch  # the same call again, its answer was lost
+        again = number > 0
+        if not again:
+            self.last += 1
+            number = self.last
         if seat > self.t:
+            if self.serving == number - 1:
+                self.serving = number
             self._mark_spent(id_, epoch, number)
             return Word("entered", number, epoch, seat - self.skew)
         if not terms.admits:
             return Word("waiting", number, epoch, 0, 20 * SECOND, 20 * SECOND, _closed_reason(terms))
-        if self.serving < number - 1:
-            self._call_ahead(terms)
-            return Word("waiting", number, epoch, 0, SECOND, SECOND, Reason.LINE)
-        before = self.ready + self._on_the_way()
-        has_token, free = self.bucket.has(before + 1), self._free_seats(terms)
-        if has_token and free >= before + 1:
+        alone = self.serving == number - 1 and self.ready == 0 and self.calls.unheard == 0
+        if alone and self.bucket.has(1) and self._free_seats(terms) >= 1:
             self.serving = number
             self._admit(id_, terms)
             self._mark_spent(id_, epoch, number)
             return Word("entered", number, epoch, self.raw + _micros(terms.session))
         self._call_ahead(terms)
-        if has_token or free <= 0:
-            return Word("waiting", number, epoch, 0, 2 * SECOND, 2 * SECOND, Reason.ACTIVE)
-        due = self.bucket.due_in(before)
-        return Word("waiting", number, epoch, 0, due, told(due), Reason.RATE)
+        if number > self.serving:
+            return Word("waiting", number, epoch, 0, 2 * SECOND, 2 * SECOND, Reason.LINE)
+        if not again:
+            self.calls.was_here(number)
+        before, kept = self._stand(id_, float(number))
+        due, ask, reason = self._wait_at_the_door(id_, before, kept, terms)
+        return Word("waiting", number, epoch, 0, due, ask, reason)
 
     def claim(self, now: int, terms: Terms, memory: Remembered, ticket: Ticket) -> Word:
         """A called ticket asks for its pass. Safe to repeat."""
@@ -125,35 +131,24 @@ class Ledger:
         if math.floor(place) > self.serving:
             wait = 20 * SECOND
             if terms.step > 0:
-                wait = math.ceil((place - self.serving) * self._share() * terms.cost / terms.step)
+                wait = math.ceil((place - self.serving) * self.calls.share * terms.cost / terms.step)
             ask = math.floor(max(float(SECOND), min(wait / 4, 20.0 * SECOND)))
             return Word("waiting", number, epoch, 0, wait, ask, Reason.LINE)
 
-        if number < AWAY and (epoch, number) not in self.knocked:
-            self.knocked.add((epoch, number))
-            early = min(1.0, self.coming)
-            self.coming, self.expected, self.came = self.coming - early, self.expected + early, self.came + 1
-
-        self._put_at_the_door(id_, place)
-        before = bisect_left(self._door, (place, id_))
-        has_token, free = self.bucket.has(before + 1), self._free_seats(terms)
-        if has_token and free >= before + 1:
+        if number < AWAY and self._mark_knocked(epoch, number):
+            if id_ in self._places:
+                self.calls.expected, self.calls.came = self.calls.expected + 1, self.calls.came + 1
+            else:
+                self.calls.knocked(number)
+        before, kept = self._stand(id_, place)
+        need = before + kept + 1
+        if self.bucket.has(need) and self._free_seats(terms) >= need:
             self._leave_the_door(id_)
             self._admit(id_, terms)
             self._mark_spent(id_, epoch, number)
             self._call_ahead(terms)
             return Word("entered", number, epoch, self.raw + _micros(terms.session))
-        if has_token or free <= 0:
-            reason = Reason.ACTIVE
-            each = (before + 1) * _micros(terms.session) / max(1, terms.active or 0)
-            due = math.floor(max(float(SECOND), min(each, 5.0 * SECOND)))
-        else:
-            reason = Reason.RATE
-            due = self.bucket.due_in(before)
-        if before > 0 and self.bucket.has(1) and free >= 1:
-            due = min(due, self.due[self._door[0][1]] - self.t + 1)
-        ask = told(due)
-        self.due[id_] = self.t + ask + GRACE
+        due, ask, reason = self._wait_at_the_door(id_, before, kept, terms)
         self._call_ahead(terms)
         return Word("waiting", number, epoch, 0, due, ask, reason)
 
@@ -191,13 +186,14 @@ class Ledger:
             epoch=self.epoch,
             serving=self.serving,
             last=self.last,
-            waiting=self.last - self.serving + self.ready + self._on_the_way(),
+            waiting=self.last - self.serving + self.ready + self.calls.unheard,
+            through=self.through,
             inside=self._inside(),
             tokens=self.bucket.tokens,
             revoked=frozenset(self.revoked),
             now=self.raw / SECOND,
             ready=self.ready,
-            present=self._share(),
+            present=self.calls.share,
             admitted=self.admitted,
             birth=str(self.birth),
         )
@@ -206,13 +202,17 @@ class Ledger:
     def ready(self) -> int:
         return len(self._door)
 
+    @property
+    def through(self) -> int:
+        return max(self._through, self.serving - self.ready - self.calls.unheard)
+
     def remembered(self) -> Remembered:
         return Remembered(self.epoch, self.last, self.serving, self._inside(), str(self.birth))
 
     # -- the parts, named as in room.lua
 
     def _open(self, now: int, terms: Terms, memory: Remembered) -> None:
-        self.raw = now
+        self.raw, self._through = now, self.through
         if not self.born:
             self._be_born(terms, memory)
         else:
@@ -227,7 +227,7 @@ class Ledger:
                 self._turn(memory.epoch + 1)
             if self.epoch < memory.least:
                 self._turn(memory.least)
-        self._measure(terms)
+        self.calls.measure(self.t, self.bucket.stamp, terms)
         self.bucket.refill(self.t, terms.step, terms.cost, terms.burst)
         self.longest = max(self.longest, _micros(terms.session))
         self._purge()
@@ -252,24 +252,13 @@ class Ledger:
         self.bases[self.epoch] = self.last
         self.epoch = epoch
 
-    def _measure(self, terms: Terms) -> None:
-        seconds = (self.t - self.bucket.stamp) / SECOND
-        moved = self.coming * (1 - math.exp(-seconds / LAG))
-        self.coming -= moved
-        window = max(8.0, 20 / terms.per_second) if terms.step > 0 else 8.0
-        fade = math.exp(-seconds / window)
-        self.expected = (self.expected + moved) * fade
-        self.came *= fade
-
-    def _share(self) -> float:
-        return max(LEAST_SHARE, min(1.0, (self.came + 1) / (self.expected + 1)))
-
-    def _on_the_way(self) -> int:
-        return math.floor(self._share() * self.coming + 0.5)
-
     def _purge(self) -> None:
-        overdue = sorted((at, id_) for id_, at in self.due.items() if at < self.t)[:PURGE]
+        patience = PATIENCE if self._is_full() else GRACE
+        overdue = sorted((at, id_) for id_, at in self.due.items() if at < self.t - patience)[:PURGE]
         for _, id_ in overdue:
+            place = self._places[id_]
+            if place.is_integer() and (self.epoch, int(place)) not in self.knocked:
+                self.calls.expected += 1
             self._leave_the_door(id_)
         for id_ in [id_ for id_, at in self.seats.items() if at < self.t - SEAT_SLACK]:
             del self.seats[id_]
@@ -284,14 +273,49 @@ class Ledger:
         uncalled = self.last - self.serving
         if uncalled <= 0 or not terms.admits:
             return
-        present = self._share()
-        tokens = self.bucket.level // self.bucket.cost
-        want = tokens + max(2.0, LOOK * terms.per_second) - self.ready - present * self.coming
-        if want <= 0:
-            return
-        more = min(uncalled, math.ceil(want / present))
-        self.serving += more
-        self.coming += more
+        present = self.calls.share
+        tokens = min(self.bucket.level // self.bucket.cost, max(0, self._free_seats(terms)))
+        want = tokens + max(2.0, LOOK * terms.per_second) - self.ready - self.calls.on_the_way()
+        if want > 0:
+            number = self.serving + min(uncalled, math.ceil(want / present))
+            self.calls.call(self.serving, number, self._through, terms)
+            self.serving = number
+
+    def _stand(self, id_: str, place: float) -> tuple[int, int]:
+        """Puts a visitor at the door. How many stand before it there, and how many are kept a token because they have been
+        called before it and may come any moment; when the bucket is full no token is kept for them."""
+        if id_ in self._places:
+            self._door.remove((self._places[id_], id_))
+        self._places[id_] = place
+        insort(self._door, (place, id_))
+        kept = 0 if self._is_full() else math.floor(self.calls.on_the_way(place) + 0.5)
+        return bisect_left(self._door, (place, id_)), kept
+
+    def _wait_at_the_door(self, id_: str, before: int, kept: int, terms: Terms) -> tuple[int, int, Reason]:
+        free, need = self._free_seats(terms), before + kept + 1
+        if free <= 0 or (free < need and self.bucket.has(need)):
+            reason = Reason.ACTIVE
+            each = need * _micros(terms.session) / max(1, terms.active or 0)
+            due = math.floor(max(float(SECOND), min(each, 5.0 * SECOND)))
+        else:
+            reason = Reason.RATE
+            due = self.bucket.due_in(need - 1)
+        if self.bucket.has(1) and free >= 1:  # something is free, and kept for one who has yet to knock
+            full = due
+            if terms.step > 0:
+                full = math.ceil((terms.burst * terms.cost - self.bucket.level) / terms.step)
+            if before > 0:
+                late = self.t - self.due.get(self._door[0][1], self.t)
+                due = min(due, GRACE - late + 1, max(PATIENCE - late + 1, full))
+            elif kept > 0:
+                due = min(due, self.calls.open[0].heard - self.t + 1, full)
+            due = max(1, due)
+        ask = told(due)
+        self.due[id_] = self.t + ask
+        return due, ask, reason
+
+    def _is_full(self) -> bool:
+        return self.bucket.level >= self.bucket.burst * self.bucket.cost
 
     def _admit(self, id_: str, terms: Terms) -> None:
         self.bucket.take()
@@ -301,11 +325,11 @@ class Ledger:
     def _mark_spent(self, id_: str, epoch: int, number: int) -> None:
         self.spent.add(id_ if number >= AWAY else (epoch, number))
 
-    def _put_at_the_door(self, id_: str, place: float) -> None:
-        if id_ in self._places:
-            self._door.remove((self._places[id_], id_))
-        self._places[id_] = place
-        insort(self._door, (place, id_))
+    def _mark_knocked(self, epoch: int, number: int) -> bool:
+        """True the first time."""
+        first = (epoch, number) not in self.knocked
+        self.knocked.add((epoch, number))
+        return first
 
     def _leave_the_door(self, id_: str) -> None:
         self._door.remove((self._places.pop(id_), id_))

@@ -54,7 +54,8 @@ class RoomState:
     epoch: int = 1
     serving: int = 0
     last: int = 0
-    waiting: int = 0  # numbers not yet called, visitors at the door, and those expected there
+    waiting: int = 0  # numbers not yet called, visitors at the door, and those called who may still come
+    through: int = 0  # so many numbers have entered or are gone; never fewer than before
     inside: int = 0
     tokens: float = 0.0
     admitted_per_second: float = 0.0  # over the last minute, while a line stands; 0: unknown

@@ -20,7 +20,8 @@ class RoomView:
     epoch: int = 1
     serving: int = 0  # the highest number called so far
     last: int = 0  # the highest number given so far
-    waiting: int = 0  # numbers given and not yet called, plus those called and still at the door
+    waiting: int = 0  # numbers given and not yet called, plus those called who are at the door or may still come
+    through: int = 0  # so many numbers have entered or are gone; never fewer than before
     inside: int = 0  # seats taken
     tokens: float = 0.0  # whole and part tokens in the bucket when the picture was taken
     present: float = 1.0  # the measured share of called visitors who come

@@ -38,8 +38,9 @@ class Place:
 
 
 def at_the_door(view: RoomView) -> int:
-    """Visitors who were called and have not entered yet."""
-    return max(0, view.waiting - max(0, view.last - view.serving))
+    """Visitors who were called and have not entered yet. One who comes late, when the line has gone on, is not counted
+    again, so that nobody's place grows."""
+    return max(0, min(view.waiting - max(0, view.last - view.serving), view.serving - view.through))
 
 
 def place_of(ticket: Ticket, view: RoomView) -> Place | None:

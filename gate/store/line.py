@@ -19,8 +19,11 @@ USED_UP = 0.05  # seconds; a block of numbers gone in less is followed by one of
 DROPPED = 0.1  # seconds after which the rest of a block is thrown away: a number is given when it is fresh or not at all
 LARGEST = 1024
 AT_ONCE = 64  # newcomers who try to enter at the same moment; in a storm the others get numbers, which cost nothing
+HOLD = 2.0  # a token due within so many seconds is waited for in the gate; it comes later, when others come late,
+HOLD_MOST = 3.5  # but nobody is held for longer than this
 AWAY_RETRY = 10.0  # seconds a visitor is asked to wait while the store is away
 LINE_RETRY = 2.0
+HICCUP = 0.5  # seconds for which a question to a store that was just lost waits for it, and is put once more
 SEAT_SLACK = 2.0  # seconds a seat outlives its pass in the store
 
 
@@ -40,12 +43,13 @@ def arguments(terms: Terms, known: Remembered) -> list[str | int | float | bytes
 
 def read_state(told: list[bytes]) -> tuple[RoomState, list[bytes]]:
     """What every room script returns first, and the rest."""
-    raw, epoch, last, serving, birth, ready, coming, inside, tokens, admitted, present, *rest = told
+    raw, epoch, last, serving, birth, ready, unheard, through, inside, tokens, admitted, present, *rest = told
     state = RoomState(
         epoch=int(epoch),
         serving=int(serving),
         last=int(last),
-        waiting=int(last) - int(serving) + int(ready) + int(coming),
+        waiting=int(last) - int(serving) + int(ready) + int(unheard),
+        through=int(through),
         inside=int(inside),
         tokens=float(tokens),
         now=int(raw) / 1e6,
@@ -93,7 +97,8 @@ class Line:
                 return await self._enter(id_, terms)
             number, epoch = await self._next_number(terms)
         except StoreUnavailable:
-            return Entry("waiting", self._without_store(id_), retry_after=AWAY_RETRY, reason=Reason.STORE)
+            again = LINE_RETRY if self.link.up else AWAY_RETRY
+            return Entry("waiting", self._without_store(id_), retry_after=again, reason=Reason.STORE)
         ticket = self._ticket(id_, epoch, number)
         match terms.mode:
             case RoomMode.HOLD:
@@ -102,11 +107,11 @@ class Line:
                 return Entry("waiting", ticket, retry_after=20.0, reason=Reason.ROOM_CLOSED)
         return Entry("waiting", ticket, retry_after=LINE_RETRY, reason=Reason.LINE)
 
-    async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = 1.0) -> Entry:
+    async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = HOLD_MOST) -> Entry:
         """A called ticket wants its pass; the same ticket gets the same answer, and pays once.
 
-        A token due within ``patience`` seconds is waited for here: with a small burst, the time in which a token lies
-        about is time in which the bucket cannot fill. Raises :class:`StoreUnavailable`.
+        A token due within two seconds is waited for here, up to ``patience`` seconds in all: with a small burst, the time in
+        which a token lies about is time in which the bucket cannot fill. Raises :class:`StoreUnavailable`.
         """
         self._terms = terms
         now = self._clock()
@@ -123,7 +128,8 @@ class Line:
             status, expires, due, ask, reason = told
             entry = self._entry(status, ticket, expires, ask, reason)
             wait = int(due) / 1e6 + 0.001
-            if entry.status != "waiting" or entry.reason is not Reason.RATE or loop.time() + wait > until:
+            held = wait <= HOLD and loop.time() + wait <= until
+            if entry.status != "waiting" or entry.reason is not Reason.RATE or not held:
                 return entry
             await asyncio.sleep(wait)
 
@@ -229,8 +235,7 @@ class Line:
         return Entry("waiting", ticket, retry_after=int(ask) / 1e6, reason=why)
 
     async def _run(self, name: str, terms: Terms, *args: str | int) -> list[bytes]:
-        known = self.memory.of(self.name)
-        told: Any = await self.link.run(name, self._keys, [*arguments(terms, known), *args])
+        told = await self._put(name, terms, *args)
         state, rest = read_state(told)
         mine = self.state
         if state.birth != mine.birth or (state.epoch, state.last, state.admitted) >= (mine.epoch, mine.last, mine.admitted):
@@ -240,6 +245,18 @@ class Line:
             self.state = replace(state, admitted_per_second=mine.admitted_per_second, revoked=mine.revoked)
         self.memory.saw(self.name, state)
         return rest
+
+    async def _put(self, name: str, terms: Terms, *args: str | int) -> Any:
+        """One answer that is late must not cost a visitor its turn: every script can be run twice."""
+        try:
+            return await self._put_once(name, terms, *args)
+        except StoreUnavailable:
+            if name == "tick" or not await self.link.comes_back(HICCUP):
+                raise
+        return await self._put_once(name, terms, *args)
+
+    async def _put_once(self, name: str, terms: Terms, *args: str | int) -> Any:
+        return await self.link.run(name, self._keys, [*arguments(terms, self.memory.of(self.name)), *args])
 
     def _publish_revoked(self) -> None:
         self.state = replace(self.state, revoked=frozenset(self._revoked))

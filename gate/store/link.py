@@ -9,6 +9,7 @@ deadline, the command ends by its own socket timeout.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha1
 from importlib.resources import files
@@ -84,6 +85,8 @@ class Link:
         self._client: Client | None = None
         self._flying: set[asyncio.Future[Any]] = set()
         self._went_down = asyncio.Event()
+        self._came_up = asyncio.Event()
+        self._down_since = float("-inf")
         self._prober: asyncio.Task[None] | None = None
 
     @property
@@ -99,6 +102,7 @@ class Link:
         self.up = await self._probe()
         if not self.up:
             self._went_down.set()
+        self._came_up.set()
         self._prober = asyncio.create_task(self._watch(), name="store probe")
 
     async def close(self) -> None:
@@ -130,6 +134,17 @@ class Link:
         client = self.client
         return await self.call(lambda: client.execute_command(*args))
 
+    async def comes_back(self, within: float) -> bool:
+        """After a failure: is the store there, or there again within so many seconds after it was lost? False at once when it
+        has been away for longer: a store that hiccuped is waited for, one that is gone is not."""
+        if not self.up:
+            left = self._down_since + within - asyncio.get_running_loop().time()
+            if left <= 0:
+                return False
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._came_up.wait(), left)
+        return self.up
+
     async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
         """``operation`` under the deadline and the breaker. Raises :class:`StoreUnavailable`."""
         if not self.up:
@@ -160,6 +175,9 @@ class Link:
             return await operation()
 
     def _failed(self, trouble: str) -> StoreUnavailable:
+        if self.up:
+            self._down_since = asyncio.get_running_loop().time()
+            self._came_up.clear()
         self.up, self.trouble = False, trouble
         self._went_down.set()
         return StoreUnavailable(trouble)
@@ -184,5 +202,6 @@ class Link:
             if await self._probe():
                 self._went_down.clear()
                 self.up, self.trouble = True, ""
+                self._came_up.set()
             else:
                 await asyncio.sleep(PROBE_EVERY * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the gates' probes

@@ -1,26 +1,62 @@
-"""A crowd before the pure ledger, in virtual time: joins, polls, gives up, and is logged at the door."""
+"""A crowd before the pure ledger, in virtual time: it joins, does as the pages tell it, gives up, and is logged at the door.
+
+Three kinds of visitors come: browsers that run the page's script (they look at the shared status document, which a cache may
+keep for a second, and check every second whether it is time), browsers without scripts (the page refreshes itself, after two
+whole seconds at least) and programs (Retry-After, in whole seconds). They meet two workers, each with its own picture of the
+room, taken four times a second.
+"""
 
 import heapq
+import math
 import random
 from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
-from gate.core.ledger import Ledger
-from gate.core.line import Remembered, Terms
-from gate.core.words import Reason
+from gate.core.decision import Decision
+from gate.core.ledger import Ledger, Word
+from gate.core.line import Remembered, RoomState, Terms, Throughput
+from gate.core.snapshot import RoomView
+from gate.core.wait import JITTER, NEAR, place_of
+from gate.core.words import Outcome, Reason
+from gate.store.line import HOLD, HOLD_MOST, LINE_RETRY
+from gate.web.standing import retry_after, state_of
 
 START = 10**15  # the store's clock at second 0
+NOTHING = Remembered()
+KINDS = ("script", "page", "program")
+
+
+@dataclass
+class Worker:
+    """One process of the gate: the store's last word, and the picture its answers are made from."""
+
+    state: RoomState = field(default_factory=RoomState)
+    view: RoomView = field(default_factory=lambda: RoomView("r"))
+    seen: Throughput = field(default_factory=Throughput)
+
+
+@dataclass
+class Visitor:
+    came: float = 0.0
+    kind: str = "program"
+    ghost: bool = False
+    ticket: Ticket | None = None
+    entered: float | None = None
+    left: bool = False
+    knocked: float | None = None
+    shown: list[int] = field(default_factory=list)  # people ahead, as it was told each time
 
 
 @dataclass
 class Crowd:
-    """``ghosts``: the share that never comes back after joining. ``leave``: the share that gives up at every knock.
+    """``ghosts``: the share that never comes back after joining. ``leave``: the share that gives up at every return.
 
-    ``poll``: seconds between two looks at the status when near. ``patience``: how long the gate holds a knock.
+    ``arrive``: seconds in which all come; ``bursts``: the moments at which they come, in seconds, instead.
     """
 
     terms: Terms
@@ -28,77 +64,153 @@ class Crowd:
     ghosts: float = 0.0
     leave: float = 0.0
     arrive: float = 2.0
-    poll: tuple[float, float] = (0.8, 1.6)
-    patience: float = 1.0
+    bursts: tuple[float, ...] = ()
+    kinds: tuple[str, ...] = KINDS
+    delay: tuple[float, float] = (0.005, 0.08)  # of the network, one way
     tick: float = 0.25
     seed: int = 1
+    visitors: list[Visitor] = field(default_factory=list)
     admitted: list[tuple[float, int]] = field(default_factory=list)  # (second, visitor)
-    left: dict[int, float] = field(default_factory=dict)
-    knocked: dict[int, float] = field(default_factory=dict)
-    tickets: dict[int, Ticket] = field(default_factory=dict)
+    waiting: list[tuple[float, int, int]] = field(default_factory=list)  # (second, as the room says, as it is)
     most_inside: int = 0
+    claims: int = 0
 
     def run(self, seconds: float) -> "Crowd":
-        rng, ledger, nothing = random.Random(self.seed), Ledger(), Remembered()
-        self.ghostly = {who for who in range(self.size) if rng.random() < self.ghosts}
-        events: list[tuple[float, int, tuple[Any, ...]]] = []
-        order = 0
-        serving = 0
-
-        def at(second: float, *event: Any) -> None:
-            nonlocal order
-            order += 1
-            heapq.heappush(events, (second, order, event))
-
-        def entered(second: float, who: int) -> None:
-            self.admitted.append((second, who))
-            self.most_inside = max(self.most_inside, len(ledger.seats))
-
+        self._rng, self._ledger = random.Random(self.seed), Ledger()
+        self._events: list[tuple[float, int, Callable[[float], None]]] = []
+        self._order = 0
+        self._workers = [Worker(), Worker()]
+        self._document = (-10.0, RoomView("r"))
+        rng = self._rng
+        self.visitors = [Visitor(kind=rng.choice(self.kinds), ghost=rng.random() < self.ghosts) for _ in range(self.size)]
         for who in range(self.size):
-            at(rng.random() * self.arrive, "join", who)
-        for beat in range(int(seconds / self.tick)):
-            at(beat * self.tick, "tick")
-        while events:
-            second, _, event = heapq.heappop(events)
+            second = rng.choice(self.bursts) + rng.random() * 0.5 if self.bursts else rng.random() * self.arrive
+            self._at(second, lambda now, who=who: self._join(now, who))  # type: ignore[misc]
+        for number, worker in enumerate(self._workers):
+            for beat in range(int(seconds / self.tick)):
+                self._at((beat + number / 2) * self.tick, lambda now, worker=worker: self._tick(now, worker))  # type: ignore[misc]
+        while self._events:
+            second, _, event = heapq.heappop(self._events)
             if second > seconds:
                 break
-            now = START + round(second * SECOND)
-            match event:
-                case ("tick",):
-                    serving = ledger.tick(now, self.terms, nothing).serving
-                case ("join", who) if ledger.last > ledger.serving:
-                    number, epoch = ledger.lease(now, self.terms, nothing, 1)
-                    self.tickets[who] = Ticket("r", epoch, number, 0, str(who))
-                    at(second + rng.uniform(1, 2), "look", who)
-                case ("join", who):
-                    word = ledger.enter(now, self.terms, nothing, str(who))
-                    self.tickets[who] = Ticket("r", word.epoch, word.number, 0, str(who))
-                    if word.status == "entered":
-                        entered(second, who)
-                    else:
-                        at(second + word.ask / SECOND + 0.03, "look", who)
-                case ("look", who) if who in self.ghostly:
-                    pass
-                case ("look", who) if self.tickets[who].number <= serving:
-                    at(second, "knock", who, second)
-                case ("look", who):
-                    wait = (self.tickets[who].number - serving) * ledger.state().present / self.terms.per_second
-                    at(second + max(rng.uniform(*self.poll), min(wait / 4, 20) * rng.uniform(0.8, 1.2)), "look", who)
-                case ("knock", who, since):
-                    if rng.random() < self.leave:
-                        self.left[who] = second
-                        continue
-                    self.knocked.setdefault(who, second)
-                    word = ledger.claim(now, self.terms, nothing, self.tickets[who])
-                    due = second + word.due / SECOND + 0.001
-                    if word.status == "entered":
-                        entered(second, who)
-                    elif word.reason is Reason.RATE and due <= since + self.patience:
-                        at(due + rng.uniform(0, 0.004), "knock", who, since)
-                    else:
-                        back = second + word.ask / SECOND + rng.uniform(0.01, 0.08)
-                        at(back, "knock", who, back)
+            event(second)
         return self
+
+    # -- the gate
+
+    def _at(self, second: float, event: Callable[[float], None]) -> None:
+        self._order += 1
+        heapq.heappush(self._events, (second, self._order, event))
+
+    def _tick(self, now: float, worker: Worker) -> None:
+        state = self._ledger.tick(_store(now), self.terms, NOTHING)
+        pace = worker.seen.measure(now, state.admitted, standing=state.waiting > 0)
+        worker.state = state
+        worker.view = RoomView(
+            "r",
+            amount=self.terms.amount,
+            period=self.terms.period,
+            burst=self.terms.burst,
+            active=self.terms.active,
+            **{name: getattr(state, name) for name in ("epoch", "serving", "last", "waiting", "through", "inside")},
+            tokens=state.tokens,
+            present=state.present,
+            admitted_per_second=pace,
+        )
+        there = [each for each in self.visitors if each.ticket and each.entered is None and not each.ghost and not each.left]
+        self.waiting.append((now, state.waiting, len(there)))
+
+    def _join(self, now: float, who: int) -> None:
+        visitor, worker = self.visitors[who], self._rng.choice(self._workers)
+        visitor.came = now
+        if worker.state.last > worker.state.serving:
+            number, epoch = self._ledger.lease(_store(now), self.terms, NOTHING, 1)
+            word = Word("waiting", number, epoch, 0, 0, round(LINE_RETRY * SECOND), Reason.LINE)
+        else:
+            word = self._ledger.enter(_store(now), self.terms, NOTHING, str(who))
+        worker.state = self._ledger.state()
+        visitor.ticket = Ticket("r", word.epoch, word.number, 0, str(who))
+        self._answer(now, who, worker, word)
+
+    def _ask(self, now: float, who: int) -> None:
+        """A visitor with a ticket asks for what the room guards."""
+        visitor, worker = self.visitors[who], self._rng.choice(self._workers)
+        assert visitor.ticket is not None
+        if visitor.entered is not None:
+            return
+        if self._rng.random() < self.leave:
+            visitor.left = True
+            return
+        if visitor.ticket.number <= worker.view.serving:
+            visitor.knocked = visitor.knocked or now
+            self._claim(now, who, worker, now + HOLD_MOST)
+        else:
+            self._answer(now, who, worker, None)
+
+    def _claim(self, now: float, who: int, worker: Worker, until: float) -> None:
+        ticket = self.visitors[who].ticket
+        assert ticket is not None
+        self.claims += 1
+        word = self._ledger.claim(_store(now), self.terms, NOTHING, ticket)
+        worker.state = self._ledger.state()
+        due = now + word.due / SECOND + 0.001
+        if word.status == "waiting" and word.reason is Reason.RATE and due <= min(now + HOLD, until):
+            self._at(due + self._rng.uniform(0, 0.004), lambda then: self._claim(then, who, worker, until))
+        else:
+            self._answer(now, who, worker, word)
+
+    def _answer(self, now: float, who: int, worker: Worker, word: Word | None) -> None:
+        """``word`` None: not called yet."""
+        visitor = self.visitors[who]
+        if word is not None and word.status != "waiting":
+            assert word.status == "entered"
+            visitor.entered = now
+            self.admitted.append((now, who))
+            self.most_inside = max(self.most_inside, len(self._ledger.seats))
+            return
+        if visitor.ghost:
+            return
+        reason, wanted = (word.reason, word.ask / SECOND) if word else (Reason.LINE, None)
+        decision = Decision(Outcome.WAIT, reason, room="r", ticket=visitor.ticket, retry_after=wanted)
+        place = place_of(visitor.ticket, worker.view) if visitor.ticket else None
+        assert place is not None
+        visitor.shown.append(place.ahead)
+        state = state_of(decision, place)
+        seconds = round(retry_after(decision, place, state, self._rng.random()), 2)
+        back = now + self._way()
+        if visitor.kind == "script":
+            self._script(back, who, back, back + seconds, state)
+        else:
+            whole = math.ceil(seconds) if visitor.kind == "program" else max(2, math.ceil(seconds))
+            self._at(back + whole + self._way(), lambda then: self._ask(then, who))
+
+    # -- the page's script (static/waiting.js)
+
+    def _script(self, now: float, who: int, loaded: float, due: float, state: str) -> None:
+        at = max(now, loaded + math.ceil(due - loaded))
+        if state == "called":
+            self._at(at + self._way(), lambda then: self._ask(then, who))
+        else:
+            self._at(at + self._way(), lambda then: self._look(then, who, loaded))
+
+    def _look(self, now: float, who: int, loaded: float) -> None:
+        visitor, rng = self.visitors[who], self._rng
+        if now - self._document[0] >= 1:
+            self._document = (now, rng.choice(self._workers).view)
+        view, back = self._document[1], now + self._way()
+        assert visitor.ticket is not None
+        if visitor.ticket.number <= view.serving:
+            self._at(back + self._way(), lambda then: self._ask(then, who))
+            return
+        place = place_of(visitor.ticket, view)
+        assert place is not None
+        assert place.low is not None
+        visitor.shown.append(place.ahead)
+        seconds = min(30.0, max(NEAR, place.low * 0.15)) * (1 + JITTER * rng.random())
+        self._script(back, who, loaded, back + seconds, "line")
+
+    def _way(self) -> float:
+        return self._rng.uniform(*self.delay)
 
     # -- what an outsider measures
 
@@ -112,25 +224,43 @@ class Crowd:
             most = max(most, line - least + 1 - self.terms.burst)
         return most
 
-    def used(self, window: float = 10.0) -> float:
-        """The least share of the rate used in any ``window`` seconds, up to the last one present."""
-        times = [second for second, who in self.admitted]
-        end = max(second for second, who in self.admitted if who not in self.ghostly)
-        shares, start = [], 0.0
+    def used(self, window: float = 10.0, start: float = 0.0) -> float:
+        """The least share of the rate used in any ``window`` seconds from ``start`` on in which somebody present waited all the
+        time. One visitor more or less is where the window begins. 1 when nobody waited so long."""
+        times = [second for second, _ in self.admitted]
+        idle = [second for second, _, there in self.waiting if there == 0]
+        least, end = 1.0, self.waiting[-1][0]
         while start + window <= end:
-            within = bisect_left(times, start + window) - bisect_left(times, start)
-            shares.append(within / (self.terms.per_second * window))
+            if bisect_left(idle, start) == bisect_left(idle, start + window):
+                within = bisect_left(times, start + window) - bisect_left(times, start)
+                least = min(least, (within + 1) / (self.terms.per_second * window))
             start += 0.5
-        return min(shares)
+        return least
+
+    def overtaken(self, by: float = 1.0) -> tuple[int, int, float]:
+        """Of visitors who came more than ``by`` seconds later: how many pairs entered in the wrong order, the most who
+        overtook one visitor, and the most seconds by which."""
+        entered = [each for each in self.visitors if each.entered is not None]
+        entered.sort(key=lambda each: each.entered or 0.0)
+        pairs, most, longest = 0, 0, 0.0
+        for index, early in enumerate(entered):
+            assert early.entered is not None
+            past = [late for late in entered[:index] if late.came > early.came + by]
+            if past:
+                pairs, most = pairs + len(past), max(most, len(past))
+                longest = max(longest, early.entered - min(late.entered or 0.0 for late in past))
+        return pairs, most, longest
 
     @property
-    def overtaken(self) -> int:
-        """The most visitors with a higher number who entered while a lower one was already knocking."""
-        most = 0
-        for second, who in self.admitted:
-            since = self.knocked.get(who, second)
-            number = self.tickets[who].number
-            first = bisect_left(self.admitted, (since, -1))
-            last = bisect_left(self.admitted, (second, -1))
-            most = max(most, sum(self.tickets[other].number > number for _, other in self.admitted[first:last]))
-        return most
+    def grown(self) -> int:
+        """The most by which the place shown to one visitor grew from one answer to the next."""
+        steps = (b - a for each in self.visitors for a, b in zip(each.shown, each.shown[1:], strict=False))
+        return max(steps, default=0)
+
+    @property
+    def mix(self) -> Counter[str]:
+        return Counter(each.kind for each in self.visitors)
+
+
+def _store(second: float) -> int:
+    return START + round(second * SECOND)

@@ -1,15 +1,13 @@
 """The laws of admission, on the pure ledger."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gate.core.bucket import SECOND
+from gate.core.calls import Calls
 from gate.core.credentials import Ticket
-from gate.core.ledger import GRACE, LEAD, SEAT_SLACK, Ledger
+from gate.core.ledger import GRACE, PATIENCE, SEAT_SLACK, Ledger, told
 from gate.core.line import Remembered, Terms, away_number
 from gate.core.words import Reason, RoomMode
-from tests.core.crowd import Crowd
 
 NOTHING = Remembered()
 NOW = 10**15
@@ -31,8 +29,8 @@ class TestNobodyWaits:
         ledger, terms = Ledger(), Terms(1, 1)
         ledger.enter(NOW, terms, NOTHING, "a")
         word = ledger.enter(NOW, terms, NOTHING, "b")
-        assert (word.due, word.ask, word.reason) == (SECOND, SECOND - LEAD, Reason.RATE)
-        assert ledger.serving == 2
+        assert (word.due, word.ask, word.reason) == (SECOND, SECOND, Reason.RATE)
+        assert (ledger.serving, ledger.ready) == (2, 1)
         assert ledger.claim(NOW + SECOND, terms, NOTHING, ticket(word, "b")).status == "entered"
 
     def test_a_newcomer_does_not_take_the_token_of_one_who_is_expected(self):
@@ -43,11 +41,83 @@ class TestNobodyWaits:
         assert ledger.enter(due, terms, NOTHING, "c").status == "waiting"
         assert ledger.claim(due, terms, NOTHING, ticket(expected, "b")).status == "entered"
 
-    def test_one_who_does_not_come_is_expected_for_a_moment_only(self):
-        ledger, terms = Ledger(), Terms(4, 1)
+    def test_nor_any_token_before_those_who_came_first_and_may_still_come(self):
+        terms = Terms(60, 60, burst=3)
+        ledger = Ledger()
+        for id_ in "abc":
+            ledger.enter(NOW, terms, NOTHING, id_)
+        early = [ledger.enter(NOW + k * SECOND // 10, terms, NOTHING, f"early {k}") for k in range(5)]
+        assert [word.status for word in early] == ["waiting"] * 5
+        later = NOW + 3 * SECOND  # three tokens are there, and all five are due back by now or later
+        assert ledger.enter(later, terms, NOTHING, "late").status == "waiting"
+        back = [ledger.claim(later, terms, NOTHING, ticket(word, f"early {k}")) for k, word in enumerate(early)]
+        assert [word.status for word in back] == ["entered"] * 3 + ["waiting"] * 2
+
+    @pytest.mark.parametrize(("burst", "patience"), [(1, PATIENCE), (5, GRACE)])
+    def test_one_who_does_not_come_is_expected_for_a_moment_only(self, burst, patience):
+        def newcomer_after(seconds):
+            ledger, terms = Ledger(), Terms(1, 1, burst)
+            for k in range(burst):
+                ledger.enter(NOW, terms, NOTHING, f"in {k}")
+            gone = ledger.enter(NOW, terms, NOTHING, "gone")
+            return ledger.enter(NOW + gone.ask + seconds, terms, NOTHING, "new").status
+
+        assert newcomer_after(patience) == "waiting"
+        assert newcomer_after(patience + 1) == "entered"
+
+    def test_one_who_is_called_and_has_not_heard_of_it_yet_is_not_passed_by(self):
+        ledger, terms = Ledger(), Terms(1, 1, burst=5)
+        ledger.lease(NOW, terms, NOTHING, 2)
+        assert ledger.serving == 2
+        assert ledger.enter(NOW + 5 * SECOND, terms, NOTHING, "new").status == "waiting"
+        alone = Ledger()
+        alone.lease(NOW, terms, NOTHING, 2)
+        assert alone.enter(NOW + 6 * SECOND, terms, NOTHING, "new").status == "entered"
+
+    def test_the_same_call_again_is_the_same_place(self):
+        ledger, terms = Ledger(), Terms(1, 1)
         ledger.enter(NOW, terms, NOTHING, "a")
-        ledger.enter(NOW, terms, NOTHING, "gone")
-        assert ledger.enter(NOW + SECOND, terms, NOTHING, "c").status == "entered"
+        first = ledger.enter(NOW, terms, NOTHING, "b")
+        ledger.enter(NOW, terms, NOTHING, "c")
+        assert ledger.enter(NOW, terms, NOTHING, "b").number == first.number
+        assert (ledger.last, ledger.ready) == (3, 2)
+
+
+def test_whoever_is_told_a_time_can_keep_it_in_whole_seconds():
+    for due in range(1, 120 * SECOND, 77_777):
+        ask = told(due)
+        assert ask % SECOND == 0
+        assert SECOND <= ask <= 20 * SECOND
+        assert ask <= max(SECOND, due - SECOND // 2)
+
+
+class TestWaiting:
+    """`waiting` is how many are in line; `through` how many are not any more."""
+
+    def test_those_called_are_in_line_until_they_must_have_heard_of_it(self):
+        ledger, terms = Ledger(), Terms(12, 60, burst=3)
+        for k in range(3):
+            ledger.enter(NOW, terms, NOTHING, str(k))
+        ledger.lease(NOW, terms, NOTHING, 27)
+        state = ledger.tick(NOW + SECOND, terms, NOTHING)
+        assert (state.waiting, state.through, state.last) == (27, 3, 30)
+        assert state.serving < 30
+        later = [ledger.tick(NOW + second * SECOND, terms, NOTHING) for second in range(5, 600, 2)]
+        waiting = [each.waiting for each in later]
+        assert waiting == sorted(waiting, reverse=True)
+        assert waiting[-1] == 0
+
+    def test_one_who_comes_late_takes_nobody_a_place_back(self):
+        ledger, terms = Ledger(), Terms(1, 1)
+        ledger.enter(NOW, terms, NOTHING, "a")
+        first, epoch = ledger.lease(NOW, terms, NOTHING, 40)
+        before = ledger.tick(NOW + 60 * SECOND, terms, NOTHING)
+        ledger.bucket.level = 0
+        ledger.claim(NOW + 60 * SECOND, terms, NOTHING, Ticket("r", epoch, first, 0, "late"))
+        after = ledger.state()
+        assert after.ready == 1
+        assert after.through >= before.through
+        assert after.waiting == before.waiting + 1
 
 
 class TestOneTicketOnePass:
@@ -99,7 +169,7 @@ class TestOrder:
         ledger.tick(NOW, terms, NOTHING)
         ledger.bucket.level = 0
         first, epoch = ledger.lease(NOW, terms, NOTHING, count)
-        ledger.serving = ledger.last
+        ledger.serving, ledger.calls = ledger.last, Calls()
         return ledger, [Ticket("r", epoch, first + k, 0, f"v{k}") for k in range(count)]
 
     def test_the_lowest_number_at_the_door_takes_the_token(self):
@@ -116,12 +186,17 @@ class TestOrder:
         words = [ledger.claim(NOW, Terms(1, 1, burst=3), NOTHING, each) for each in tickets]
         assert [word.due for word in words] == [SECOND, 2 * SECOND, 3 * SECOND, 4 * SECOND]
 
-    def test_one_who_does_not_come_back_blocks_nobody_for_longer_than_the_grace(self):
-        terms = Terms(1, 1)
+    @pytest.mark.parametrize(("burst", "patience"), [(1, PATIENCE), (9, GRACE)])
+    def test_one_who_does_not_come_back_blocks_nobody_for_longer_than_the_grace(self, burst, patience):
+        terms = Terms(1, 1, burst)
         ledger, (absent, present) = self.standing(terms, 2)
         word = ledger.claim(NOW, terms, NOTHING, absent)
         ledger.claim(NOW, terms, NOTHING, present)
-        over = NOW + word.ask + GRACE
+        over = NOW + word.ask + patience
+        if burst > 1:
+            ledger.bucket.level = 0
+            ledger.tick(over - SECOND, terms, NOTHING)
+            ledger.bucket.level = 0  # one token by then: it is kept, and nothing is lost by that
         blocked = ledger.claim(over, terms, NOTHING, present)
         assert (blocked.status, blocked.due) == ("waiting", 1)
         assert ledger.claim(over + 1, terms, NOTHING, present).status == "entered"
@@ -291,48 +366,3 @@ class TestClock:
         assert word.expires == back + 60 * SECOND
         assert ledger.claim(back, terms, NOTHING, ticket(word, "a")).expires == word.expires
         assert ledger.renew(back + SECOND, terms, NOTHING, "a") == back + 61 * SECOND
-
-
-CROWDS = {
-    "a flash sale": Crowd(Terms(120, 60, 20), 800, ghosts=0.5),
-    "nine of ten never come back": Crowd(Terms(120, 60, 20), 2000, ghosts=0.9),
-    "a faster room, slower looks": Crowd(Terms(10, 1, 10), 6000, ghosts=0.9, poll=(2, 4)),
-    "nearly all ghosts": Crowd(Terms(600, 60, 10), 6000, ghosts=0.97),
-    "one in fifty gives up at every knock": Crowd(Terms(10, 1, 10), 1500, ghosts=0.5, leave=0.02),
-    "the smallest burst": Crowd(Terms(120, 60, 1), 1000, ghosts=0.9),
-    "a slow room": Crowd(Terms(6, 60, 1), 200, ghosts=0.9),
-}
-
-
-@pytest.mark.parametrize("name", CROWDS)
-def test_a_crowd_is_let_in_at_the_rate_and_in_order(name):
-    crowd = CROWDS[name].run(900 if name == "a slow room" else 90)
-    assert len(crowd.admitted) > 10
-    assert crowd.excess <= 0
-    assert crowd.used(60 if name == "a slow room" else 10) >= (0.9 if crowd.leave else 0.95)
-    poll = crowd.poll[1] + 0.5  # seconds between two looks, and the status may be one tick old
-    assert crowd.overtaken <= crowd.terms.burst + crowd.terms.per_second * poll
-
-
-def test_a_full_room_lets_in_as_many_as_leave():
-    crowd = Crowd(Terms(10, 1, 10, active=20, session=10), 600).run(90)
-    assert crowd.most_inside == 20
-    assert crowd.excess <= 0
-    assert len(crowd.admitted) > 20 * 90 / (10 + 2 + 3)  # a session, its slack, and a look in between
-
-
-@settings(deadline=None, max_examples=30)
-@given(
-    seed=st.integers(0, 10**6),
-    ghosts=st.floats(0, 0.97),
-    leave=st.floats(0, 0.2),
-    amount=st.integers(1, 60),
-    burst=st.integers(1, 30),
-    active=st.sampled_from([None, 3, 30]),
-)
-def test_no_crowd_gets_more_than_the_bucket_gives(seed, ghosts, leave, amount, burst, active):
-    terms = Terms(amount, 10, burst, active=active, session=10)
-    crowd = Crowd(terms, 150, ghosts=ghosts, leave=leave, seed=seed).run(40)
-    assert crowd.excess <= 0
-    assert len({who for _, who in crowd.admitted}) == len(crowd.admitted)
-    assert active is None or crowd.most_inside <= active

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from gate.core.line import Terms
+from gate.core.line import AWAY, Terms
+from gate.core.words import Reason
 from gate.store.client import BadStoreUrl, open_client
 from gate.store.embedded import Embedded
-from gate.store.line import Line, keys_of
+from gate.store.line import AWAY_RETRY, HICCUP, Line, keys_of
 from gate.store.link import Link, StoreUnavailable, script
 from tests.faults import FaultProxy
 from tests.store.conftest import make_line
@@ -96,27 +97,56 @@ async def test_a_reply_cut_in_the_middle_never_makes_two_passes(shaky: Link, pro
     entered = 0
     for cut_after in (0, 1, 5, 20, 40):
         proxy.cut_after, proxy.cut_replies = cut_after, 1
+        entry = await line.claim(ticket, terms)  # put once more as soon as the store answers again
+        entered += entry.status == "entered"
+        proxy.cut_after, proxy.cut_replies = cut_after, 1000
         with pytest.raises(StoreUnavailable):
             await line.claim(ticket, terms)
         proxy.cut_replies = 0
         await until_up(shaky)
         entry = await line.claim(ticket, terms)
         entered += entry.status == "entered"
-    assert entered == 5
+    assert entered == 10
     assert (await line.tick(terms)).admitted == 1
 
 
 async def test_a_join_whose_answer_was_lost_still_has_its_seat(shaky: Link, proxy: FaultProxy, room: str) -> None:
     line = make_line(shaky, room)
     await line.tick(TERMS)
-    proxy.cut_after, proxy.cut_replies = 3, 1
+    proxy.cut_after, proxy.cut_replies = 3, 1000
     entry = await line.join(TERMS)
     assert entry.status == "waiting"
+    assert entry.ticket.number >= AWAY
     proxy.cut_replies = 0
     await until_up(shaky)
     again = await line.claim(entry.ticket, TERMS)
     assert again.status == "entered"
     assert (await line.tick(TERMS)).admitted == 1
+
+
+async def test_one_late_answer_costs_a_newcomer_nothing(shaky: Link, proxy: FaultProxy, room: str) -> None:
+    line = make_line(shaky, room)
+    await line.tick(TERMS)
+    for number in range(1, 6):  # three tokens, then two who wait
+        proxy.cut_after, proxy.cut_replies = 0, 1
+        entry = await line.join(TERMS)
+        assert (entry.status, entry.reason) == ("entered" if number <= 3 else "waiting", Reason.RATE)
+        again = await line.claim(entry.ticket, TERMS, patience=0)
+        assert again.status == entry.status
+    state = await line.tick(TERMS)
+    assert (state.admitted, state.waiting) == (3, 2)
+
+
+async def test_a_store_that_is_gone_is_not_waited_for(shaky: Link, proxy: FaultProxy, room: str) -> None:
+    line = make_line(shaky, room)
+    await line.tick(TERMS)
+    await proxy.turn("blackhole")
+    await line.join(TERMS)
+    await asyncio.sleep(HICCUP)
+    began = time.monotonic()
+    entries = [await line.join(TERMS) for _ in range(50)]
+    assert time.monotonic() - began < DEADLINE
+    assert {(entry.reason, entry.retry_after) for entry in entries} == {(Reason.STORE, AWAY_RETRY)}
 
 
 async def test_answers_are_never_mixed_up_when_callers_leave(store: Embedded) -> None:

@@ -41,7 +41,9 @@ class Scripts:
     def kept(self) -> dict[str, Any]:
         """Everything the store keeps of the room, but for the bitmaps."""
         line, ready, due, seats, revoked, _ = keys_of(self.room)
-        found = {name.decode(): float(value) for name, value in self.client.hgetall(line).items()}
+        found: dict[str, Any] = {name.decode(): value.decode() for name, value in self.client.hgetall(line).items()}
+        found = {name: value if name == "calls" else float(value) for name, value in found.items()}
+        found.setdefault("calls", "")
         for name, key in (("ready", ready), ("due", due), ("seats", seats), ("revoked", revoked)):
             found[name] = {id_.decode(): score for id_, score in self.client.zrange(key, 0, -1, withscores=True)}
         return found
@@ -160,7 +162,8 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                     told = ledger.tick(scripts.raw, terms, memory)
                     assert told.revoked == {id_.decode() for id_ in revoked}
             told, twin_state = scripts.state, ledger.state()
-            for field in ("epoch", "serving", "last", "waiting", "inside", "ready", "admitted", "birth", "tokens", "present"):
+            counted = ("epoch", "serving", "last", "waiting", "through", "inside", "ready", "admitted")
+            for field in (*counted, "birth", "tokens", "present"):
                 assert getattr(told, field) == getattr(twin_state, field), field
             assert scripts.kept() == _kept(ledger)
             memory = Remembered(
@@ -177,9 +180,13 @@ def _word(status: bytes, number: int, epoch: int, expires: bytes, due: bytes, as
 
 
 def _kept(ledger: Ledger) -> dict[str, Any]:
-    names = ("epoch", "last", "serving", "birth", "skew", "admitted", "lost", "lost_until", "longest")
+    names = ("epoch", "last", "serving", "birth", "skew", "admitted", "lost", "lost_until", "longest", "through")
+    calls = ledger.calls
     return {
-        **{name: getattr(ledger, name) for name in (*names, "coming", "expected", "came")},
+        **{name: getattr(ledger, name) for name in names},
+        "expected": calls.expected,
+        "came": calls.came,
+        "calls": "".join(f"{c.at},{c.after},{c.upto},{c.count},{c.knocked},{c.heard};" for c in calls.open),
         **{name: getattr(ledger.bucket, name) for name in ("level", "step", "cost", "burst", "stamp")},
         **{f"base:{epoch}": last for epoch, last in ledger.bases.items()},
         "ready": {id_: place for place, id_ in ledger._door},

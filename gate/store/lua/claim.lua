@@ -6,6 +6,7 @@
 -- Returns  the state (see close), then: status (entered, waiting, spent), expires (us, store's clock),
 --          due (us from now), ask again (us from now), reason
 -- @include room
+-- @include door
 
 local id, epoch, number = ARGV[13], tonumber(ARGV[14]), tonumber(ARGV[15])
 open()
@@ -15,13 +16,7 @@ local function spent() return close('spent', '0', '0', '0', 'rate') end
 if redis.call('ZSCORE', REVOKED, id) then return spent() end
 local seat = tonumber(redis.call('ZSCORE', SEATS, id) or 0)
 if seat > t then return close('entered', whole(seat - line.skew), '0', '0', 'rate') end
-local key, bit
-if number >= AWAY then
-  if redis.call('ZSCORE', SPENT, id) then return spent() end
-else
-  key, bit = bits_of(epoch, number)
-  if redis.call('GETBIT', key, bit + 1) == 1 then return spent() end
-end
+if is_spent(id, epoch, number) then return spent() end
 
 if MODE ~= 'auto' and MODE ~= 'open' then return close('waiting', '0', whole(20 * SECOND), whole(20 * SECOND), MODE) end
 
@@ -40,17 +35,20 @@ if math.floor(place) > line.serving then
   end
 end
 
-if key and redis.call('SETBIT', key, bit, 1) == 0 then -- its first knock
-  redis.call('EXPIRE', key, 4 * DAY)
-  local early = math.min(1, line.coming)
-  line.coming, line.expected, line.came = line.coming - early, line.expected + early, line.came + 1
+if number < AWAY and mark_knocked(epoch, number) then -- its first knock
+  local call = call_of(number)
+  if redis.call('ZSCORE', READY, id) then -- at the door since it came, and here it is again
+    line.expected, line.came = line.expected + 1, line.came + 1
+  elseif call and call.knocked < call.count then
+    call.knocked = call.knocked + 1
+  else
+    line.came = line.came + 1
+  end
 end
 
-redis.call('ZADD', READY, exact(place), id)
-ready = redis.call('ZCARD', READY)
-local before = redis.call('ZRANK', READY, id)
-local has_token, free = line.level >= (before + 1) * COST, free_seats()
-if has_token and free >= before + 1 then
+local before, kept = stand(id, place)
+local need = before + kept + 1
+if line.level >= need * COST and free_seats() >= need then
   redis.call('ZREM', READY, id)
   redis.call('ZREM', DUE, id)
   ready = ready - 1
@@ -59,21 +57,6 @@ if has_token and free >= before + 1 then
   call_ahead()
   return close('entered', whole(raw + SESSION), '0', '0', 'rate')
 end
-
-local due, reason
-if has_token or free <= 0 then
-  reason = 'active'
-  due = math.floor(math.max(SECOND, math.min((before + 1) * SESSION / math.max(1, ACTIVE), 5 * SECOND)))
-else
-  reason = 'rate'
-  due = due_in(before)
-end
-if before > 0 and line.level >= COST and free >= 1 then -- something is free, and kept for one who has yet to knock
-  local head = redis.call('ZRANGE', READY, 0, 0)[1]
-  local until_free = tonumber(redis.call('ZSCORE', DUE, head)) - t + 1
-  if until_free < due then due = until_free end
-end
-local ask = told(due)
-redis.call('ZADD', DUE, whole(t + ask + GRACE), id)
+local due, ask, reason = wait_at_the_door(id, before, kept)
 call_ahead()
-return close('waiting', '0', whole(due), whole(ask), reason)
+return close('waiting', '0', due, ask, reason)
