@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import cases, memory, peers, report
-from tests.bench.rush import storm
+from tests.bench.rush import calmest
 
 NEEDED = ("wrk", "nginx", "taskset")
 PARTS: dict[str, Callable[[cases.Bench, str], str]] = {
@@ -22,7 +22,7 @@ PARTS: dict[str, Callable[[cases.Bench, str], str]] = {
     "line": lambda bench, peer: report.contest(cases.line(bench), bench.peers),
     "status": lambda bench, peer: report.contest(cases.status(bench), bench.peers),
     "memory": lambda bench, peer: report.memory(memory.measure(bench)),
-    "storm": lambda bench, peer: report.storms([storm(bench, seconds=seconds) for seconds in (6, 2)]),
+    "storm": lambda bench, peer: report.storms([calmest(bench, seconds) for seconds in (6, 2)]),
 }
 
 
@@ -62,6 +62,7 @@ def main(words: list[str] | None = None) -> int:
         return 1
     # every way to end runs the exits: what was started is stopped, by its id
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGALRM, _interrupt)
     signal.alarm(options.limit * 60)
     tables: list[str] = []
@@ -100,7 +101,7 @@ def _heading(options: argparse.Namespace) -> str:
     words = f"--seconds {options.seconds:g} --rounds {options.rounds}"
     words += "".join(f" --only {name}" for name in options.only or [])
     today = datetime.datetime.now(datetime.UTC).date()
-    return f'`make bench ARGS="{words}"`, {today}, on {peers.machine()}.'
+    return f'{peers.gate()}, `make bench ARGS="{words}"`, {today}, on {peers.machine()}.'
 
 
 if __name__ == "__main__":

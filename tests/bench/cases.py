@@ -116,7 +116,7 @@ def _right(url: str, length: int, cookie: str, *, guarded: bool, decision: str =
     def check() -> str:
         got = answer(url, {"Cookie": cookie})
         if got is None or got.status != DONE or len(got.body) != length:
-            return f"wrong answer: {got and (got.status, len(got.body))}, not {(DONE, length)}"
+            return f"wrong answer: {got and (got.status, len(got.body), got.decision)}, not {(DONE, length)}"
         if decision and not (got.decision.startswith("forward") and decision in got.decision):
             return f"wrong decision: {got.decision!r}"
         if guarded:

@@ -76,6 +76,7 @@ def compete(cases: list[Case], *, rounds: int, seconds: float, warm: float, say:
         case.problem = case.problem or case.right() or _unexpected(case)
         if case.problem:
             say(f"left out: {case.name}: {case.problem}")
+            case.samples.clear()
 
 
 def _once(case: Case, ours: list[int], seconds: float) -> Sample:

@@ -13,6 +13,8 @@ from importlib.metadata import version as installed
 from importlib.util import find_spec
 from pathlib import Path
 
+from gate import __version__
+
 ROOT = Path(__file__).parent.parent.parent
 HOME = ROOT / ".bench"
 DEBIAN = {
@@ -140,6 +142,12 @@ def _libraries(peers: Peers, site: Path | None) -> None:
 def _debian_version(package: str) -> str:
     done = subprocess.run(["dpkg-query", "-W", "-f=${Version}", package], capture_output=True, text=True, check=False)
     return done.stdout.partition("-")[0].partition("+")[0] or "?"
+
+
+def gate() -> str:
+    """The gate's version, and its commit where there is a repository."""
+    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return " ".join(["Floodgate", __version__, *([f"({done.stdout.strip()})"] if done.returncode == 0 else [])])
 
 
 def machine() -> str:

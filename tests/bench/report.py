@@ -40,9 +40,9 @@ def contest(found: Contest, peers: Peers) -> str:
     columns = ["case", "version", "requests/s", "gate ÷ it", "CPU µs/request", "it ÷ gate", "at least", "aim", "reached"]
     columns += ["p50 ms", "p99 ms", "MB", "errors", "others' CPU"]
     ours = found.cases[0]
-    rows = [_row(case, ours, peers) for case in found.cases if case.samples and not case.problem]
     if ours.problem or not ours.samples:
-        return f"### {found.title}\n\nNot measured: {ours.problem}"
+        return f"### {found.title}\n\nNot measured: {ours.problem}."
+    rows = [_row(case, ours, peers) for case in found.cases if case.samples and not case.problem]
     after = f"\n\nStore: {found.store}." if found.store else ""
     return f"### {found.title}\n\n{grid(columns, rows)}{after}"
 

@@ -15,6 +15,14 @@ WORKERS, GENERATORS = 3, 5
 HOLD = 2  # seconds that everybody stays
 
 
+def calmest(bench: Bench, seconds: float) -> dict[str, str]:
+    """The storm; once more when others used much of the machine, and then the one with fewer of them."""
+    tries = [storm(bench, seconds=seconds)]
+    if float(tries[0]["others' CPU s"]) > seconds / 2:
+        tries.append(storm(bench, seconds=seconds))
+    return min(tries, key=lambda found: float(found["others' CPU s"]))
+
+
 def storm(bench: Bench, total: int = 50_000, seconds: float = 6.0) -> dict[str, str]:
     """What came of it, by column. Load and gate share all cores: the storm is not pinned."""
     generator = bench.directory / "storm"
