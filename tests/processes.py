@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -43,7 +44,12 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_opener = urllib.request.build_opener(NoRedirect, urllib.request.ProxyHandler({}))
+def _opener(trust: ssl.SSLContext | None = None) -> urllib.request.OpenerDirector:
+    handlers = [urllib.request.HTTPSHandler(context=trust)] if trust is not None else []
+    return urllib.request.build_opener(NoRedirect, urllib.request.ProxyHandler({}), *handlers)
+
+
+_plain = _opener()
 
 
 class Reply:
@@ -75,13 +81,14 @@ def fetch(
     body: bytes | None = None,
     cookies: dict[str, str] | None = None,
     timeout: float = 10,
+    trust: ssl.SSLContext | None = None,
 ) -> Reply:
-    """One request, redirects not followed, error statuses returned like any other."""
+    """One request, redirects not followed, error statuses returned like any other. ``trust``: for https."""
     request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
     if cookies:
         request.add_header("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items()))
     try:
-        with _opener.open(request, timeout=timeout) as response:
+        with (_plain if trust is None else _opener(trust)).open(request, timeout=timeout) as response:
             return Reply(response.status, response.headers, response.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -161,6 +168,7 @@ class Gate:
             **settings,
         }
         self.name = name
+        self.trust: ssl.SSLContext | None = None  # of who asks over https
         self.process: Process | None = None
 
     def write(self) -> None:
@@ -182,7 +190,7 @@ class Gate:
         assert self.process.popen.poll() is None, self.process.tail()
         for url in (self.url + "/__gate/ready", self.operator_url + "/ready"):
             try:
-                if fetch(url, timeout=2).status != 200:
+                if fetch(url, timeout=2, trust=self.trust).status != 200:
                     return False
             except OSError:
                 return False

@@ -46,6 +46,7 @@ class Answering(asyncio.Protocol):
         "_answered",
         "_job",
         "_mark",
+        "_promised",
         "_received",
         "_state",
         "_upload",
@@ -65,6 +66,7 @@ class Answering(asyncio.Protocol):
     _answered: bool  # the answer to the current request has begun
     _job: Job | None
     _mark: int
+    _promised: bool  # the head of the current answer let the visitor believe that the connection stays
     _received: int  # bytes of the body
     _state: int
     _upload: Sized | Chunked | None  # the body still to come
@@ -110,6 +112,7 @@ class Answering(asyncio.Protocol):
     def answered(self) -> None:
         """The head of the answer is on its way."""
         self._answered = True
+        self._promised = self.keeps
 
     def respond(self, answer: Answer, *, job: Job | None = None) -> None:
         """Answer the current request, whole, by the gate itself. ``job`` is over with it."""
@@ -167,7 +170,7 @@ class Answering(asyncio.Protocol):
             return
         if self._upload_held:
             self._upload_held = False
-        if self.closing or self.door.draining:
+        if self.closing or (self.door.draining and not self._promised):
             self._linger()
         elif self._upload is None:
             self._next()
@@ -209,8 +212,8 @@ class Answering(asyncio.Protocol):
         """Flush, then close; a visitor who does not take the rest in time is cut off."""
         self._state = CLOSED
         self._mark = self.transport.get_write_buffer_size()
-        self.transport.close()
-        self.door.wheel.watch(self, self.door.visitors.stall)
+        self.transport.close()  # with TLS this waits for the other side's goodbye, which not everybody says
+        self.door.wheel.watch(self, self.door.visitors.stall if self._mark else DRAIN_SECONDS)
 
     def hang_up(self, last: bytes = b"") -> None:
         """The tunnel is over: say ``last``, flush, then close."""

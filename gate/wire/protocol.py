@@ -54,7 +54,7 @@ class VisitorConnection(Answering):
         self._paused = False  # the visitor takes no more
         self._stopped = False  # we read no more
         self._upload_held = False
-        self._answered = False
+        self._answered = self._promised = False
         self._advancing = False
         self._half_closed = False
         self._heading = True  # the clock of a head is running
@@ -282,9 +282,9 @@ class VisitorConnection(Answering):
 
     def _next(self) -> None:
         self._state = IDLE
-        self._answered = False
+        self._answered = self._promised = False
         if not self._paused:
-            self.door.wheel.watch(self, self.door.visitors.keep_alive)
+            self.door.wheel.watch(self, self.door.last_call if self.door.draining else self.door.visitors.keep_alive)
         if self._stopped:
             self._flow()
         if self._ahead:
@@ -357,5 +357,5 @@ class VisitorConnection(Answering):
             self.door.wheel.watch(self, self.door.last_call)
         elif self._state == TUNNEL and self.tunnel is not None:
             self.tunnel.shutdown()
-        else:
+        elif not self._promised:  # else the visitor may already have sent the next one: that one is the last
             self.closing = True

@@ -1,6 +1,7 @@
 """Two gates with two workers each, one store, one shop: what a visitor meets."""
 
 import base64
+import http.client
 import json
 import os
 import shutil
@@ -331,7 +332,21 @@ def test_a_reload_loses_no_request_and_a_broken_config_changes_nothing(place):
             except OSError as error:
                 failed.append(error)
 
-    askers = [threading.Thread(target=ask) for _ in range(3)]
+    def keep_asking():
+        """On one connection until the gate says that it is the last answer on it."""
+        connection = http.client.HTTPConnection("127.0.0.1", a.port, timeout=10)
+        while not stop.is_set():
+            try:
+                connection.request("GET", "/")
+                response = connection.getresponse()
+                response.read()
+                done.append(response.status)
+            except (OSError, http.client.HTTPException) as error:
+                failed.append(error)
+            time.sleep(0.02)
+        connection.close()
+
+    askers = [threading.Thread(target=work) for work in (ask, ask, keep_asking, keep_asking, keep_asking)]
     for asker in askers:
         asker.start()
     try:

@@ -32,6 +32,31 @@ async def test_what_is_in_flight_finishes_and_keep_alive_ends(start):
     assert await busy.rest() == b""
 
 
+async def test_who_was_told_that_the_connection_stays_may_ask_once_more(start):
+    """The head of an answer was out when the worker was told to end: the visitor cannot know of it yet."""
+    go_on = asyncio.Event()
+
+    async def script(side):
+        while await side.head():
+            await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+            await go_on.wait()
+            await side.send(b"k")
+
+    gate = await start(script, under_uvicorn=True)
+    visitor = await gate.visitor()
+    await visitor.send(b"GET /a HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    await visitor.until(b"\r\n\r\no")
+    gate.end()
+    while not gate.door.draining:
+        await asyncio.sleep(0.01)
+    go_on.set()
+    rest = await visitor.until(b"k")
+    assert b"close" not in rest
+    status, fields, _ = await visitor.get("/b")
+    assert (status, fields["connection"]) == (200, ["close"])
+    assert await visitor.rest() == b""
+
+
 async def test_no_request_fails_under_a_rolling_end(start):
     gate = await start(under_uvicorn=True)
     failures = 0
