@@ -75,7 +75,7 @@ class Visitors(Model):
     max_target: Size = 8 << 10
     """The longest request target; longer ones get 414."""
     connections: Positive = 20_000
-    """The most connections per worker, and never more than 80 % of the files it may open; further ones get 503."""
+    """The most connections per worker, and never more than 90 % of the files it may open; further ones get 503."""
 
 
 class Tls(Model):

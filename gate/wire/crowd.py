@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from gate.wire.door import Door
 
 PATIENCE: Final = 2.0  # seconds such a visitor has to say something, and then to take the answer
-ROOM: Final = 8  # one in so many connections on top may wait for that answer; beyond, they are cut off at once
-SHARE: Final = 0.8  # of the files this process may open; the rest is for the origin, the store and the answers here
+ROOM: Final = 64  # one in so many connections on top may wait for that answer (two at least); beyond, they are cut off at once
+SHARE: Final = 0.9  # of the files this process may open; the rest is for the origin, the store and the answers here
 
 
 def most_connections(wanted: int) -> int:
@@ -38,7 +38,7 @@ class Crowded(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         door = self._door
         self.transport = cast("asyncio.Transport", transport)  # uvloop's has no common base with asyncio's
-        if len(door.connections) >= door.most_connections + max(1, door.most_connections // ROOM):
+        if len(door.connections) >= door.most_connections + max(2, door.most_connections // ROOM):
             self.transport.abort()
             return
         door.connections.add(self)

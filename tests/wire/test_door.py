@@ -82,7 +82,7 @@ async def test_a_connection_too_many_is_told_so(start):
 
 def test_the_limit_of_open_files_bounds_the_connections():
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert most_connections(1 << 40) == int(soft * 0.8)
+    assert most_connections(1 << 40) == int(soft * 0.9)
     assert most_connections(10) == 10
 
 
