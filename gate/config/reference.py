@@ -31,6 +31,7 @@ _NAMES = {
         (notation.Store, "`embedded` or URL"),
         (notation.Trusted, "network or preset"),
         (notation.Host, "host name"),
+        (notation.FieldName, "header name"),
     )
 }
 

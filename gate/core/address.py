@@ -43,12 +43,16 @@ class Preset:
 
 @dataclass(frozen=True, slots=True)
 class Teller:
-    """Somebody who may name the visitor. ``preset`` is None for plain networks of the config."""
+    """Somebody who may name the visitor. ``preset`` is None for plain networks of the config.
+
+    What it says about the visitor goes to the shop where the header is in ``keeps`` or begins as in ``family``.
+    """
 
     header: bytes
     overwrites: bool
     preset: str | None = None
     family: tuple[bytes, ...] = ()
+    keeps: frozenset[bytes] = frozenset()
 
 
 class Whence(NamedTuple):
@@ -66,11 +70,14 @@ class Trust:
     """The trusted networks, by version and prefix length: one look-up per length, however many networks."""
 
     tables: Mapping[int, Mapping[int, Mapping[int, Teller]]] = field(default_factory=dict)
+    asking: tuple[Network, ...] = ()  # of whom (`edge.ask`)
 
     @classmethod
     def of(cls, edge: Edge, presets: Mapping[str, Preset]) -> "Trust":
         """Raises :class:`UnknownEdge`."""
-        plain = Teller((edge.header or "X-Forwarded-For").lower().encode(), overwrites=edge.header is not None)
+        header = (edge.header or "X-Forwarded-For").lower().encode()
+        keeps = frozenset((header, *(name.lower().encode() for name in edge.keep)))
+        plain = Teller(header, overwrites=edge.header is not None, keeps=keeps)
         entries: list[tuple[Network, Teller]] = []
         for text in edge.trust:
             preset = presets.get(text)
@@ -81,7 +88,7 @@ class Trust:
                 entries += [(network, teller) for network in preset.networks]
             else:
                 entries.append((parse_network(text, presets), plain))
-        return cls(_tables(entries))
+        return cls(_tables(entries), tuple(edge.ask))
 
     def teller(self, address: Address) -> Teller | None:
         """The most exact trusted network that holds ``address``."""
@@ -91,6 +98,13 @@ class Trust:
             if found is not None:
                 return found
         return None
+
+    def may_ask(self, peer: str | None) -> bool:
+        """Is the socket's address ``peer`` an edge that may ask about requests?"""
+        if not self.asking or peer is None:
+            return False
+        address = parse_address(peer)
+        return address is not None and self.teller(address) is not None and any(address in network for network in self.asking)
 
 
 def parse_network(text: str, presets: Iterable[str] = ()) -> Network:

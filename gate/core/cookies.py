@@ -1,9 +1,11 @@
 """Names and attributes of the gate's cookies (RFC 6265bis)."""
 
+import re
 from typing import Literal
 
 Kind = Literal["ticket", "pass"]
 TICKET_AGE = 86_400  # seconds; a closed tab keeps its place for a day
+_OURS = re.compile(rb"(?:__(?:host|secure)-)?gate_(?:ticket|pass)_", re.IGNORECASE)
 
 
 def cookie_name(kind: Kind, room: str, *, secure: bool) -> str:
@@ -15,3 +17,15 @@ def set_cookie(kind: Kind, room: str, token: str, max_age: int, *, secure: bool)
     """The Set-Cookie field. ``max_age`` in seconds; 0 deletes."""
     text = f"{cookie_name(kind, room, secure=secure)}={token}; Max-Age={max_age}; Path=/; HttpOnly; SameSite=Lax"
     return b"set-cookie", (text + ("; Secure" if secure else "")).encode()
+
+
+def is_our_cookie(pair: bytes) -> bool:
+    """Is ``name=value`` a ticket or a pass, or called like one?"""
+    return _OURS.match(pair.strip()) is not None
+
+
+def without_our_cookies(value: bytes) -> bytes:
+    """A Cookie field without tickets and passes; the rest byte for byte, b"" when nothing is left."""
+    if b"gate_" not in value.lower():
+        return value
+    return b"; ".join(pair for part in value.split(b";") if (pair := part.strip()) and not is_our_cookie(pair))

@@ -23,6 +23,7 @@ from gate.core.words import Reason
 MAX_FIELDS = 100
 MAX_HEAD = 32768  # bytes of names and values
 PSEUDONYM = b"floodgate"  # ours in Via (RFC 9110 section 7.6.3)
+QUESTIONS = b"/__gate/authorize"  # where edges ask (:mod:`gate.web.authorize`)
 MAX_PASSAGES = 3  # a request that came through a gate this often runs in a circle
 _MOST_TOKENS = 4  # copies of one credential that are looked at
 
@@ -46,6 +47,7 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _HOST = re.compile(rb"(?:[0-9a-z](?:[0-9a-z._-]{0,253})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+PROBES = (b"/__gate/live", b"/__gate/ready")  # health checks ask by address, not by a name of the shop
 _REFUSED_METHODS = ("CONNECT", "TRACE", "TRACK")
 
 
@@ -84,7 +86,8 @@ def read_visit(
         raise Refusal(400, Reason.MALFORMED, str(error)) from error
     if authority is not None and authority.lower() != host:
         raise Refusal(400, Reason.MALFORMED, "the request target and Host name different hosts")
-    _check_allowed(host, settings.hosts)
+    if path.raw not in PROBES or method not in ("GET", "HEAD"):
+        _check_allowed(host, settings.hosts)
 
     whence = visitor_address(peer, headers, trust)
     scheme = whence.scheme or ("https" if tls else "http")
@@ -111,6 +114,7 @@ def read_visit(
         ),
         passes=Carried(rooms, "pass", headers=headers, cookies=cookies, secure=secure, read=read_pass, better=_later_pass),
         edge=whence.teller is not None,
+        asks=path.raw.startswith(QUESTIONS) and trust.may_ask(peer),
         hops=whence.hops,
     )
 
@@ -173,9 +177,10 @@ T = TypeVar("T")
 class Carried(Mapping[str, T]):
     """The verified credentials of one kind, by room; a signature is checked when it is first asked for.
 
-    A credential comes in a cookie (``__Host-`` before the bare name where the visitor came by https) or in the header
-    ``Gate-Ticket`` or ``Gate-Pass``. Of several in one place, forged ones count for nothing; two good ones that differ
-    count as none, for a sibling domain may have planted one.
+    A credential comes in the header ``Gate-Ticket`` or ``Gate-Pass``, or in a cookie. By https a sibling domain, or anybody on
+    an unencrypted network, can plant a cookie without ``__Host-``: a pass of that name counts for nothing, for it would make
+    its holder and the visitor one; a ticket counts after the prefixed one, so that a place taken before the edge said https is
+    kept. Of several in one place, forged ones count for nothing; two good ones that differ count as none.
     """
 
     __slots__ = ("_better", "_cookies", "_found", "_headers", "_kind", "_read", "_rooms", "_secure")
@@ -206,9 +211,10 @@ class Carried(Mapping[str, T]):
         return self._found[room]
 
     def _look(self, room: str) -> T | None:
-        places = [self._headers] + [
-            self._cookies.get(cookie_name(self._kind, room, secure=secure), []) for secure in (self._secure, not self._secure)
-        ]
+        prefixed, bare = (self._cookies.get(cookie_name(self._kind, room, secure=secure), []) for secure in (True, False))
+        places = [self._headers, prefixed] if self._secure else [self._headers, bare, prefixed]
+        if self._secure and self._kind == "ticket":
+            places.append(bare)
         for tokens in places:
             found = self._one(tokens, room)
             if found is not None:

@@ -1,7 +1,9 @@
 """Headers in which somebody says who the visitor is or what was asked for: who may send which.
 
-An origin that believes one of these believes whoever sent it. From an untrusted peer all of them go. A CDN preset keeps what
-that CDN sets, and X-Forwarded-*; plain trusted networks keep all, because the config vouches for what they pass on.
+An origin that believes one of these believes whoever sent it, and every edge passes on the ones it does not know. So from an
+untrusted peer all of them go; a CDN preset keeps what that CDN sets; plain trusted networks keep what the config names
+(``edge.header``, ``edge.keep``), and the question that they may ask (:mod:`gate.web.authorize`). Where the visitor came from
+is told anew (:mod:`gate.wire.headers`): X-Forwarded-For, -Proto, -Host and Forwarded.
 """
 
 from gate.core.address import Teller
@@ -57,7 +59,8 @@ _NAMES = frozenset(
         b"x-url-scheme",
     )
 )
-_CHAIN = (b"x-forwarded-", b"forwarded")
+# How edges name the request they ask about; never for the origin.
+QUESTION = frozenset((b"x-original-uri", b"x-original-method", b"x-forwarded-uri", b"x-forwarded-method"))
 
 
 def is_claim(name: bytes) -> bool:
@@ -67,9 +70,16 @@ def is_claim(name: bytes) -> bool:
 
 def without_claims(headers: Headers, teller: Teller | None) -> Headers:
     """``headers`` without those that the peer may not send. ``teller`` is None for an untrusted peer."""
-    if teller is not None and teller.preset is None:
+    keeps: frozenset[bytes] = frozenset()
+    family: tuple[bytes, ...] = ()
+    if teller is not None:
+        keeps, family = teller.keeps, teller.family
+        if teller.preset is None:
+            keeps |= QUESTION
+
+    def may(name: bytes) -> bool:
+        return not is_claim(name) or name in keeps or name.startswith(family)
+
+    if all(may(name) for name, _ in headers):
         return headers
-    kept = () if teller is None else (*_CHAIN, *teller.family)
-    if not any(is_claim(name) and not (kept and name.startswith(kept)) for name, _ in headers):
-        return headers
-    return tuple((name, value) for name, value in headers if not is_claim(name) or (kept and name.startswith(kept)))
+    return tuple((name, value) for name, value in headers if may(name))

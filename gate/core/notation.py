@@ -277,6 +277,15 @@ def _check_host(value: str) -> str:
 Host = Annotated[str, checked(_check_host), text_schema(r"^[^/\s]+$", "shop.example")]
 
 
+def _check_field_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", value):
+        raise ValueError(f"{value!r} is not the name of a header; write letters, digits and -, like X-Forwarded-Port")
+    return value
+
+
+FieldName = Annotated[str, checked(_check_field_name), text_schema(r"^[A-Za-z0-9-]+$", "X-Forwarded-Port")]
+
+
 def _check_room_name(value: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", value):
         better = re.sub(r"[^a-z0-9-]+", "-", value.lower()).strip("-")[:32]

@@ -4,6 +4,7 @@ The object that validation returns is the object the gate runs on; the descripti
 the JSON Schema. Reading files and reporting positions is :mod:`gate.config`'s business.
 """
 
+from ipaddress import ip_network
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +15,7 @@ from gate.core.notation import (
     EDGE_PRESETS,
     Cidr,
     Duration,
+    FieldName,
     File,
     Host,
     Listen,
@@ -134,6 +136,20 @@ class Edge(Model):
     """Networks (`10.0.0.0/8`) and presets (`cloudflare`, `fastly`, `cloudfront`, `akamai`): who may name the visitor."""
     header: str | None = None
     """Header in which the networks name the visitor; default `X-Forwarded-For`, from the right. Presets know their own."""
+    keep: list[FieldName] = []
+    """Further headers about the visitor that the networks themselves set on every request, for the shop: `X-Forwarded-Port`."""
+    ask: list[Cidr] = []
+    """Edges, by address or network, that may ask about requests (forward-auth). Each must be in a network of `trust`."""
+
+    @model_validator(mode="after")
+    def _trusts_who_asks(self) -> Self:
+        trusted = [ip_network(text) for text in self.trust if text not in EDGE_PRESETS]
+        for asking in self.ask:
+            if not any(asking.version == network.version and asking.subnet_of(network) for network in trusted):
+                raise ValueError(
+                    f"{asking} is in `ask` and in no network of `trust`; whoever asks is believed: add it there"
+                )
+        return self
 
 
 class Bypass(Model):

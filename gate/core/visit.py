@@ -29,6 +29,7 @@ class Visit:
     tickets: Mapping[str, Ticket] = field(default_factory=dict)  # by room; verified
     passes: Mapping[str, Pass] = field(default_factory=dict)  # by room; verified, not expired
     edge: bool = False  # the peer is an edge whose word is trusted
+    asks: bool = False  # the peer may ask about requests (`edge.ask`); only ever true on that endpoint
     hops: tuple[Address, ...] = ()  # the trusted edges it came through, the visitor's side first
 
     def header(self, name: bytes) -> bytes | None:

@@ -42,7 +42,7 @@ CDNS = {
             "cloudflare",
             b"cf-connecting-ip",
             True,
-            (b"cf-", b"true-client-ip"),
+            (b"cf-",),
             ("https://www.cloudflare.com/ips-v4", "https://www.cloudflare.com/ips-v6"),
             10,
             "replaces CF-Connecting-IP on every request",

@@ -22,12 +22,12 @@ from gate.core.settings import Settings
 from gate.core.snapshot import Snapshot
 from gate.core.visit import Form, Visit
 from gate.core.words import Outcome, Reason
+from gate.web.authorize import authorize
 from gate.web.documents import PRIVATE
 from gate.web.emails import BadAddress, Emails, NotKept, parse_address
 from gate.web.links import checked_path
 from gate.web.pages import Pages
 from gate.web.status import StatusBoard
-from gate.wire.authorize import authorize
 
 MAX_MAIL_FORM = 2048  # bytes
 MAX_PASS_FORM = 8192  # it names a path of up to 2 KiB, percent-encoded
@@ -219,7 +219,7 @@ class Endpoints:
     # ------------------------------------------------------------------ for machines
 
     async def authorize(self, request: Request) -> Response:
-        """An edge asks whether a request may go to the shop (:mod:`gate.wire.authorize`)."""
+        """An edge asks whether a request may go to the shop (:mod:`gate.web.authorize`)."""
         return response(await authorize(visit_of(request), self._engine))
 
     async def live(self, request: Request) -> Response:

@@ -9,8 +9,9 @@ import re
 from ipaddress import IPv6Address
 
 from gate.core.answer import Fields
+from gate.core.cookies import without_our_cookies
 from gate.core.facts import PSEUDONYM
-from gate.core.identity import is_claim
+from gate.core.identity import QUESTION, is_claim
 from gate.core.visit import Address, Headers, Visit
 
 HOP_BY_HOP = frozenset(
@@ -28,13 +29,11 @@ HOP_BY_HOP = frozenset(
     )
 )
 # Say that another method or path is meant than the one that was decided on.
-OVERRIDES = frozenset(
+OVERRIDES = QUESTION | frozenset(
     (
         b"x-http-method",
         b"x-http-method-override",
         b"x-method-override",
-        b"x-original-method",
-        b"x-original-uri",
         b"x-original-url",
         b"x-override-url",
         b"x-rewrite-url",
@@ -56,7 +55,6 @@ _REPLACED = frozenset(
 # Connection cannot name these away: they are end-to-end, whatever the sender says.
 _KEPT = frozenset((b"authorization", b"cache-control", b"cookie", b"content-type", b"content-encoding", b"date", b"set-cookie"))
 CACHE_FIELDS = frozenset((b"age", b"cache-control", b"cdn-cache-control", b"expires", b"pragma", b"surrogate-control"))
-_OURS = re.compile(rb"(?:__(?:host|secure)-)?gate_(?:ticket|pass)_", re.IGNORECASE)
 
 
 def named_by_connection(headers: Headers) -> frozenset[bytes]:
@@ -87,11 +85,11 @@ def for_origin(visit: Visit, added: Fields = ()) -> Headers:
 
 
 def _forwarded(visit: Visit) -> list[tuple[bytes, bytes]]:
-    """Where the request came from, with nothing that the visitor itself claimed in the list."""
+    """Where the request came from, with nothing that the visitor itself claimed in the list.
+
+    The host is the one that was decided on: most edges pass on a visitor's own X-Forwarded-Host.
+    """
     host = visit.host.encode()
-    if visit.edge:
-        told = [value for name, value in visit.headers if name == b"x-forwarded-host"]
-        host = told[-1].rpartition(b",")[2].strip() if told else host
     fields = [(b"x-forwarded-proto", visit.scheme.encode()), (b"x-forwarded-host", host)]
     chain = [visit.address, *visit.hops] if visit.address is not None else list(visit.hops)
     if chain:
@@ -108,15 +106,3 @@ def _node(address: Address) -> bytes:
 
 def _quoted(text: bytes) -> bytes:
     return text if re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text) else b'"' + re.sub(rb'["\\]', b"", text) + b'"'
-
-
-def is_our_cookie(pair: bytes) -> bool:
-    """Is ``name=value`` a ticket or a pass, or called like one?"""
-    return _OURS.match(pair.strip()) is not None
-
-
-def without_our_cookies(value: bytes) -> bytes:
-    """A Cookie field without tickets and passes; the rest byte for byte, b"" when nothing is left."""
-    if b"gate_" not in value.lower():
-        return value
-    return b"; ".join(pair for part in value.split(b";") if (pair := part.strip()) and not is_our_cookie(pair))

@@ -72,8 +72,8 @@ class Common:
     """What a head says besides its request line and its cookies; many visitors' heads have it alike.
 
     ``plain``: the lines that go to the origin unchanged, each with its end. ``others``: lines of kind OTHER.
-    ``named``: Connection names further fields. For the fast paths, ``where``: the forwarding lines for a peer; ``reads``: the
-    form and the languages asked for.
+    ``named``: Connection names further fields. For the fast paths, ``where``: peer, whether by TLS, the forwarding lines for
+    it, whether the visitor came by https; ``reads``: the form and the languages asked for.
     """
 
     __slots__ = (
@@ -102,7 +102,7 @@ class Common:
     plain: bytes
     reads: tuple[Form, tuple[str, ...]] | None
     upgrade: bool
-    where: tuple[str | None, bool, bytes] | None
+    where: tuple[str | None, bool, bytes, bool] | None
 
 
 class Head:

@@ -10,10 +10,11 @@ from typing import Final
 
 from gate.core.address import visitor_address
 from gate.core.answer import Fields
+from gate.core.cookies import without_our_cookies
 from gate.core.credentials import InvalidCredential, Pass
 from gate.core.decide import decide, looks_at_visitor, room_for, route_for
 from gate.core.decision import Decision
-from gate.core.facts import PSEUDONYM
+from gate.core.facts import PROBES, PSEUDONYM
 from gate.core.identity import without_claims
 from gate.core.path import Path
 from gate.core.settings import Room, Route
@@ -103,7 +104,7 @@ class Plans:
         self._plans: Memo[bytes, Plan] = Memo(PLANS)
         self._passes: Memo[bytes, Known] = Memo(PASSES)
         self._hosts: Memo[bytes, str] = Memo(HOSTS)
-        self._forwarded: Memo[tuple[object, ...], bytes] = Memo(FORWARDED)
+        self._forwarded: Memo[tuple[object, ...], tuple[bytes, bool]] = Memo(FORWARDED)
         self._templates: dict[tuple[object, ...], Template] = {}
         self._followed: dict[str, tuple[int, float]] = {}  # pass id: tunnels it keeps open, latest expiry seen
         self._snapshot: Snapshot | None = None
@@ -114,6 +115,8 @@ class Plans:
     def learn(self, head: Head, visit: Visit) -> None:
         """``visit`` was read from ``head``: the same line and the same Host will be read the same way."""
         settings = self._engine.settings
+        if visit.path.raw in PROBES:
+            return  # a health check may come under any Host: it says nothing of what comes under that Host
         if head.common.host not in self._hosts.young:
             self._hosts.put(head.common.host, visit.host)
         if head.line in self._plans.young or len(head.line) > 1024 or not head.target.startswith(b"/"):
@@ -179,16 +182,16 @@ class Plans:
             made = self._forwarding(common, peer, tls)
             if made is None:
                 return None
-            where = common.where = (peer, tls, made)
+            where = common.where = (peer, tls, *made)
         cookie = cookies[0] if cookies else b""
         block = b""
         decision = template.decision
         if decision.reason is Reason.UNGUARDED:
-            rest = headers.without_our_cookies(cookie) if cookie else b""
+            rest = without_our_cookies(cookie) if cookie else b""
         elif decision.reason is Reason.OPEN:
             if b"gate_pass_" in cookie:
                 return None
-            rest = headers.without_our_cookies(cookie) if cookie else b""
+            rest = without_our_cookies(cookie) if cookie else b""
         else:
             at = cookie.find(plan.needle)
             if at < 0 or cookie.find(plan.needle, at + 1) >= 0:
@@ -201,7 +204,9 @@ class Plans:
             before = cookie[:at]
             if before and not before.endswith((b"; ", b"; __Host-")) and before != b"__Host-":
                 return None
-            rest = b"" if end < 0 and before in (b"", b"__Host-") else headers.without_our_cookies(cookie)
+            if where[3] and not before.endswith(b"__Host-"):
+                return None  # by https a bare name is nobody's in particular (:class:`gate.core.facts.Carried`)
+            rest = b"" if end < 0 and before in (b"", b"__Host-") else without_our_cookies(cookie)
             held = known.held
             if held.id in plan.revoked or held.expires - snapshot.taken < template.half or held.expires <= engine.now():
                 return None
@@ -249,8 +254,9 @@ class Plans:
                 self._followed[held.id] = count, max(expires, held.expires)
         return known if known.held.room == room.name else None
 
-    def _forwarding(self, head: Common, peer: str | None, tls: bool) -> bytes | None:
-        """Host, forwarding and other special lines for the origin, as :func:`gate.wire.headers.for_origin` makes them."""
+    def _forwarding(self, head: Common, peer: str | None, tls: bool) -> tuple[bytes, bool] | None:
+        """Host, forwarding and other special lines for the origin, as :func:`gate.wire.headers.for_origin` makes them; and
+        did the visitor come by https?"""
         key = (head.host, peer, tls, *head.others) if head.others else (head.host, peer, tls)
         found = self._forwarded.young.get(key)
         if found is None:
@@ -259,7 +265,7 @@ class Plans:
                 self._forwarded.put(key, found)
         return found
 
-    def _make_forwarding(self, head: Common, peer: str | None, tls: bool) -> bytes | None:
+    def _make_forwarding(self, head: Common, peer: str | None, tls: bool) -> tuple[bytes, bool] | None:
         host = self._hosts.find(head.host)
         if host is None:
             return None
@@ -273,7 +279,7 @@ class Plans:
         reduced = Visit(
             "GET", scheme, host, _ROOT, b"", fields, whence.address, edge=whence.teller is not None, hops=whence.hops
         )
-        return lines(headers.for_origin(reduced))
+        return lines(headers.for_origin(reduced)), scheme == "https"
 
     # ------------------------------------------------------------------ passes that keep tunnels open
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from gate.core.cookies import is_our_cookie
 from gate.wire import headers
 from gate.wire.framing import Body, Chunked, Sized, UntilClose
 from gate.wire.memo import Memo
@@ -243,7 +244,7 @@ def _learn(line: bytes) -> int:
         raise Garbage("a control character in a header value")
     lower = name.lower()
     if lower == b"set-cookie":
-        return HOP if headers.is_our_cookie(value) else PERSONAL
+        return HOP if is_our_cookie(value) else PERSONAL
     kind = _KINDS.get(lower)
     if kind is None:
         kind = HOP if lower.startswith(b"gate-") else PLAIN

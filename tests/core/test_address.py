@@ -88,6 +88,19 @@ def test_a_preset_without_networks_says_what_to_do(tmp_path):
     assert "refresh" not in str(caught.value)
 
 
+def test_who_may_ask_is_named_and_trusted():
+    trust = edges.trust_for(Edge(trust=["10.0.0.0/8", "cloudflare"], ask=["10.0.0.5", "10.1.0.0/16"]))
+    peers = ("10.0.0.5", "::ffff:10.0.0.5", "10.1.2.3", "10.0.0.6", "104.16.1.1", None)
+    assert [peer for peer in peers if trust.may_ask(peer)] == ["10.0.0.5", "::ffff:10.0.0.5", "10.1.2.3"]
+    assert not TRUST.may_ask("10.0.0.5")  # the default: nobody
+
+
+@pytest.mark.parametrize("asking", ["104.16.1.1", "203.0.113.7", "10.0.0.0/7", "2001:db8::1"])
+def test_who_may_ask_has_to_be_trusted_by_its_network(asking):
+    with pytest.raises(ValueError, match="in no network of `trust`"):
+        Edge(trust=["10.0.0.0/8", "cloudflare"], ask=[asking])
+
+
 def test_everybody_is_nobody_to_trust():
     presets = edges.presets()
     with pytest.raises(UnknownEdge, match="everybody"):

@@ -130,6 +130,35 @@ def test_hosts_of_the_shop(host, expected):
     assert read(host=(b"host", host)).host == expected
 
 
+@pytest.mark.parametrize("host", [b"127.0.0.1:8080", b"gate-7.pods.internal"])
+@pytest.mark.parametrize("target", [b"/__gate/live", b"/__gate/ready"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_health_checks_come_under_any_host(method, target, host):
+    assert read(method=method, target=target, host=(b"host", host)).path.raw == target
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("POST", b"/__gate/ready"),
+        ("GET", b"/__gate/ready/"),
+        ("GET", b"/__gate/readyx"),
+        ("GET", b"/__gate/rooms/checkout/status"),
+    ],
+)
+def test_nothing_else_does(method, target):
+    with pytest.raises(Refusal) as caught:
+        read(method=method, target=target, host=(b"host", b"127.0.0.1"))
+    assert caught.value.status == 421
+
+
+@pytest.mark.parametrize("host", [b"", b"a b", b"x/y"])
+def test_a_health_check_needs_a_wellformed_host_too(host):
+    with pytest.raises(Refusal) as caught:
+        read(target=b"/__gate/live", host=(b"host", host))
+    assert caught.value.status == 400
+
+
 @pytest.mark.parametrize("host", [b"[2001:db8::1]:8080", b"localhost", b"a_b.example", b"127.0.0.1:1"])
 def test_without_a_list_every_wellformed_host(host):
     assert read(host=(b"host", host), settings=Settings()).host == host.decode()
@@ -155,7 +184,7 @@ def test_claims_of_strangers_are_gone_before_anything_decides():
         (b"x-kept", b"1"),
     )
     assert read(*spoofed).headers == (HOST, (b"x-kept", b"1"))
-    assert read(*spoofed, peer="10.0.0.1").headers == (HOST, *spoofed)
+    assert read(*spoofed, peer="10.0.0.1").headers == (HOST, spoofed[0], spoofed[-1])
     assert not read(*spoofed).edge
     assert read(*spoofed, peer="10.0.0.1").edge
 
@@ -239,6 +268,17 @@ def test_by_https_the_host_prefix_comes_first():
     assert read(cookie(*pairs), tls=True).tickets["checkout"] == mine[0]
     assert read(cookie(*pairs), tls=False).tickets["checkout"] == planted[0]
     assert read(cookie(pairs[0]), tls=True).tickets["checkout"] == planted[0]  # got before the edge spoke https
+
+
+def test_by_https_a_pass_counts_only_under_the_name_that_nobody_else_can_set():
+    mine, planted = a_pass(id_="id-7"), a_pass(id_="id-8")
+    bare, prefixed = (b"gate_pass_checkout", planted[1]), (b"__Host-gate_pass_checkout", mine[1])
+    assert not read(cookie(bare), tls=True).passes
+    assert not read(cookie(bare), (b"x-forwarded-proto", b"https"), peer="10.0.0.1").passes
+    assert read(cookie(bare, prefixed), tls=True).passes["checkout"] == mine[0]
+    assert read((b"gate-pass", planted[1]), tls=True).passes["checkout"] == planted[0]  # no cookie: set by the program itself
+    assert read(cookie(bare)).passes["checkout"] == planted[0]
+    assert read(cookie(prefixed)).passes["checkout"] == mine[0]  # the edge has forgotten X-Forwarded-Proto
 
 
 def test_in_header_fields_for_apps():

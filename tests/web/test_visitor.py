@@ -241,17 +241,17 @@ async def test_what_an_endpoint_does_not_do(gate):
 async def test_edges_ask_with_any_method_and_strangers_are_refused(gate, method, target):
     reply = await gate.ask(method, target, x_original_uri="/checkout", **JSON)
     assert reply.status == 403
-    assert "edge.trust" in json.loads(reply.body)["detail"]
+    assert "edge.ask" in json.loads(reply.body)["detail"]
     assert gate.room.calls == []
 
 
-async def test_a_trusted_edge_gets_its_answer(make_gate):
-    from gate.core.settings import Edge
+async def test_an_edge_that_may_ask_gets_its_answer(make_gate):
     from gate.edges import trust_for
 
-    gate = make_gate(edge={"trust": ["203.0.113.9/32"]})
-    gate.engine.trust = trust_for(Edge(trust=["203.0.113.9/32"]))
-    reply = await gate.ask("GET", "/__gate/authorize?dialect=traefik", x_original_uri="/checkout", **BROWSER)
+    gate = make_gate(edge={"trust": ["203.0.113.9/32"], "ask": ["203.0.113.9"]})
+    gate.engine.trust = trust_for(gate.engine.settings.edge)
+    question = {"x_forwarded_uri": "/checkout", "x_forwarded_method": "GET"}
+    reply = await gate.ask("GET", "/__gate/authorize?dialect=traefik", **question, **BROWSER)
     assert reply.status == 503
     assert "You are in line" in reply.text
     assert any("gate_ticket_checkout" in cookie for cookie in reply.all("set-cookie"))

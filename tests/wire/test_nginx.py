@@ -11,7 +11,7 @@ import pytest
 
 from gate.core.path import canonical
 from gate.core.pattern import Pattern
-from gate.wire.authorize import authorize
+from gate.web.authorize import authorize
 from tests.wire.rig import Origin, Visitor, eventually, gate_before, read_body, response, values_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -96,7 +96,7 @@ async def together(directory, change=lambda text: text):
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async with Origin() as origin, gate_before(origin, hello, app=own, edge={"trust": ["127.0.0.1"]}) as gate:
+    async with Origin() as origin, gate_before(origin, hello, app=own, edge={"trust": ["127.0.0.1"], "ask": ["127.0.0.1"]}) as gate:
         engines.append(gate.engine)
         async with nginx(directory, origin.port, gate.port, change) as port:
             yield Edge(gate, port)

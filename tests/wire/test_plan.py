@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from gate.wire import headers
 from gate.wire.heads import lines, request_framing
 from gate.wire.parser import Limits, Parser
 from gate.wire.plan import Plans, Way
-from tests.wire.rig import make_engine
+from tests.wire.rig import make_engine, pass_for
 
 CONFIG = {
     "rooms": {
@@ -174,3 +175,28 @@ def test_the_fast_path_is_the_slow_path():
     check_one()
     assert len(HITS) > 100
     assert {"none", "good", "host prefix"} <= set(HITS)
+
+
+async def test_a_health_check_under_any_host_opens_no_way_for_that_host(start):
+    gate = await start(hosts=["shop.test"])
+    for _ in range(2):  # the first time it learns, the second time it remembers
+        for target, host, status in (
+            ("/__gate/ready", "10.9.8.7", 200),
+            ("/x", "shop.test", 200),
+            ("/x", "10.9.8.7", 421),
+            ("/__gate/rooms/checkout/status", "10.9.8.7", 421),
+        ):
+            visitor = await gate.visitor()
+            await visitor.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert (await visitor.answer())[0] == status
+            visitor.close()
+
+
+@pytest.mark.parametrize(("name", "through"), [("gate_pass_checkout", False), ("__Host-gate_pass_checkout", True)])
+async def test_by_https_a_pass_without_the_prefix_goes_no_way(start, name, through):
+    gate = await start(edge={"trust": ["127.0.0.1"]})
+    visitor = await gate.visitor()
+    token = pass_for(gate.engine)
+    for scheme, expected in (("http", True), ("https", through), ("http", True), ("https", through)):
+        status, fields, _ = await visitor.get("/checkout", f"Cookie: {name}={token}", f"X-Forwarded-Proto: {scheme}")
+        assert (status == 200) == expected, (scheme, fields["gate-decision"])

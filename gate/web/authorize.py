@@ -1,6 +1,6 @@
 """Forward-auth: an edge asks "may this request go to the shop?" and forwards it itself when the answer is yes.
 
-The edges disagree on what yes and no look like, so the edge names its dialect:
+The edges disagree on what yes and no look like, and on where the request is named, so the edge names its dialect:
 
 ========  =========  ================================  =====================================================
 dialect   yes        no                                why
@@ -13,7 +13,16 @@ traefik   200        the page                          Set-Cookie passes if `add
 envoy     200 only   the page, never 2xx nor 5xx       with `failure_mode_allow`, a 5xx lets the request through
 ========  =========  ================================  =====================================================
 
-Envoy puts the path behind a prefix instead of naming it in a header: give it ``/__gate/authorize/envoy``.
+=============  =====================================================
+dialect        the request that is asked about
+=============  =====================================================
+nginx          ``X-Original-URI`` and ``X-Original-Method``
+caddy,traefik  ``X-Forwarded-Uri`` and ``X-Forwarded-Method``
+envoy          the path behind ``/__gate/authorize/envoy``, and the question's own method
+=============  =====================================================
+
+Every edge passes on the headers it does not set. So the other family is a visitor's word: never read, and a question in which
+the two differ is refused. Who may ask is in ``edge.ask``; a CDN or proxy that is merely trusted passes on everybody's requests.
 """
 
 from dataclasses import replace
@@ -21,20 +30,20 @@ from typing import Literal, Protocol, cast, get_args
 from urllib.parse import parse_qsl
 
 from gate.core.answer import Answer, Fields
+from gate.core.cookies import without_our_cookies
 from gate.core.decide import decide
 from gate.core.decision import Decision, Told
-from gate.core.facts import Refusal
+from gate.core.facts import QUESTIONS, Refusal
 from gate.core.path import MalformedTarget, canonical
 from gate.core.settings import Settings
 from gate.core.snapshot import Snapshot
 from gate.core.visit import Form, Visit
 from gate.core.words import Outcome, Reason
-from gate.wire.headers import without_our_cookies
 
 Dialect = Literal["nginx", "caddy", "traefik", "envoy"]
-PREFIX = b"/__gate/authorize"
-ENVOY = PREFIX + b"/envoy"
-_URI = (b"x-original-uri", b"x-forwarded-uri")
+ENVOY = QUESTIONS + b"/envoy"
+_ORIGINAL = (b"x-original-uri", b"x-original-method")
+_FORWARDED = (b"x-forwarded-uri", b"x-forwarded-method")
 
 
 class Engine(Protocol):
@@ -79,44 +88,52 @@ def dialect_of(visit: Visit) -> Dialect:
 def request_of(visit: Visit) -> Visit:
     """The visitor's request that the edge asks about. Raises :class:`Refusal`.
 
-    Only a trusted edge may name one: to anybody else this endpoint would be an oracle, and a way to spend places in line.
+    Only an edge that the config names may ask: for anybody else this endpoint would be an oracle, and a way to spend places.
     """
-    if not visit.edge:
-        raise Refusal(403, Reason.HOST, "only an edge that `edge.trust` names may ask")
-    method, target = visit.method, b""
-    if visit.path.raw.startswith(ENVOY):
-        rest = visit.path.raw[len(ENVOY) :]
-        if rest.startswith(b"//"):
-            raise Refusal(403, Reason.MALFORMED, "the path begins with two slashes")
-        target = (rest if rest.startswith(b"/") else b"/" + rest) + (b"?" + visit.query if visit.query else b"")
-    else:
-        target = _one(visit, *_URI)
-        method = (_one(visit, b"x-original-method", b"x-forwarded-method") or b"GET").decode("latin-1")
-    if not target:
-        raise Refusal(400, Reason.MALFORMED, "the edge names no request: X-Original-URI or X-Forwarded-Uri is missing")
+    if not visit.asks:
+        raise Refusal(403, Reason.HOST, "only an edge that `edge.ask` names may ask")
+    target, method = _named(visit)
+    for uri, verb in (_ORIGINAL, _FORWARDED):
+        if _one(visit, uri) not in (b"", target) or _one(visit, verb) not in (b"", method):
+            raise Refusal(403, Reason.MALFORMED, "two requests are named: X-Original-* and X-Forwarded-* differ")
     if not method.isalpha() or len(method) > 32:
         raise Refusal(400, Reason.MALFORMED, "the method that the edge names is not one")
     try:
         path, query = canonical(target)
     except MalformedTarget as error:
         raise Refusal(403, Reason.MALFORMED, str(error)) from error
-    return replace(visit, method=method, path=path, query=query)
+    if path.widened.startswith(QUESTIONS.decode()):
+        raise Refusal(403, Reason.HOST, "this endpoint is not for visitors")
+    return replace(visit, method=method.decode("latin-1"), path=path, query=query, asks=False)
 
 
-def _one(visit: Visit, *names: bytes) -> bytes:
-    """The value of the first of these headers that is there; twice is once too often. Raises :class:`Refusal`."""
-    for name in names:
-        values = [value for key, value in visit.headers if key == name]
-        if len(values) > 1:
-            raise Refusal(400, Reason.MALFORMED, "the edge names two requests")
-        if values:
-            return values[0]
-    return b""
+def _named(visit: Visit) -> tuple[bytes, bytes]:
+    """Target and method, from where this edge puts them and from nowhere else. Raises :class:`Refusal`."""
+    if visit.path.raw.startswith(ENVOY):
+        rest = visit.path.raw[len(ENVOY) :]
+        if rest.startswith(b"//"):
+            raise Refusal(403, Reason.MALFORMED, "the path begins with two slashes")
+        target = (rest if rest.startswith(b"/") else b"/" + rest) + (b"?" + visit.query if visit.query else b"")
+        return target, visit.method.encode()
+    uri, verb = _ORIGINAL if dialect_of(visit) == "nginx" else _FORWARDED
+    target, method = _one(visit, uri), _one(visit, verb)
+    if not target or not method:
+        missing = (uri if not target else verb).decode().title()
+        raise Refusal(400, Reason.MALFORMED, f"the edge names no request: {missing} is missing")
+    return target, method
+
+
+def _one(visit: Visit, name: bytes) -> bytes:
+    """The value of this header, b"" without it; twice is once too often. Raises :class:`Refusal`."""
+    values = [value for key, value in visit.headers if key == name]
+    if len(values) > 1:
+        raise Refusal(400, Reason.MALFORMED, "the edge names two requests")
+    return values[0] if values else b""
 
 
 def is_respelled(visit: Visit, asked: Visit) -> bool:
     """Would the edge forward another spelling than the one that was decided on? (``//host/checkout``)"""
-    return not visit.path.raw.startswith(ENVOY) and not _one(visit, *_URI).startswith(location_of(asked))
+    return not visit.path.raw.startswith(ENVOY) and not _named(visit)[0].startswith(location_of(asked))
 
 
 def location_of(asked: Visit) -> bytes:

@@ -6,15 +6,16 @@ from ipaddress import ip_address
 import pytest
 
 from gate.core.answer import Answer
-from gate.core.credentials import Pass, Ticket
+from gate.core.credentials import Key, KeyRing, Pass, Ticket
 from gate.core.decision import Decision
-from gate.core.facts import Refusal
+from gate.core.facts import Refusal, read_visit
 from gate.core.path import canonical
 from gate.core.settings import Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason
-from gate.wire.authorize import authorize, denied, dialect_of, request_of
+from gate.edges import trust_for
+from gate.web.authorize import authorize, denied, dialect_of, request_of
 
 PASS = Pass("checkout", "id", 0.0, 1000.0)
 SETTINGS = Settings.model_validate({"rooms": {"checkout": {"match": "/checkout/**", "rate": "1/minute"}}})
@@ -49,14 +50,13 @@ class Engine:
         return ((b"gate-decision", decision.label.encode()), *self.cookies, (b"cache-control", b"no-store"))
 
 
-def asking(dialect="caddy", uri=b"/checkout?x=1", method=b"GET", *, edge=True, **more):
+def asking(dialect="caddy", uri=b"/checkout?x=1", method=b"GET", *, asks=True, **more):
     headers = ((b"x-forwarded-uri", uri), (b"x-forwarded-method", method))
     if dialect == "nginx":
         headers = ((b"x-original-uri", uri), (b"x-original-method", method))
     path, _ = canonical(b"/__gate/authorize")
-    visit = Visit(
-        "GET", "http", "shop.example", path, b"dialect=" + dialect.encode(), headers, ip_address("203.0.113.7"), edge=edge
-    )
+    query = b"dialect=" + dialect.encode()
+    visit = Visit("GET", "http", "shop.example", path, query, headers, ip_address("203.0.113.7"), edge=True, asks=asks)
     return replace(visit, **more)
 
 
@@ -79,9 +79,78 @@ def test_envoy_puts_it_behind_a_prefix():
     assert dialect_of(envoy()) == "envoy"
 
 
-def test_only_an_edge_may_ask():
+@pytest.mark.parametrize("visit", [asking(asks=False), replace(envoy(), asks=False)])
+def test_being_trusted_is_no_leave_to_ask(visit):
     with pytest.raises(Refusal) as caught:
-        request_of(asking(edge=False))
+        request_of(visit)
+    assert caught.value.status == 403
+    assert "edge.ask" in caught.value.detail
+
+
+RING = KeyRing((Key("k1", bytes(range(32))),))
+
+
+def sent(target, *fields, peer="10.0.0.1", method="GET"):
+    """What the door makes of an edge's question."""
+    settings = Settings.model_validate({"edge": {"trust": ["10.0.0.0/8", "cloudflare"], "ask": ["10.0.0.1"]}})
+    headers = ((b"host", b"shop.example"), (b"x-forwarded-for", b"198.51.100.7"), *fields)
+    return read_visit(
+        method, target, headers, peer, False, settings=settings, trust=trust_for(settings.edge), keyring=RING, now=0.0
+    )
+
+
+FORWARDED = ((b"x-forwarded-method", b"POST"), (b"x-forwarded-uri", b"/checkout"))
+ORIGINAL = ((b"x-original-method", b"POST"), (b"x-original-uri", b"/checkout"))
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.2", "104.16.1.1", "203.0.113.9"])
+@pytest.mark.parametrize(
+    "target", [b"/__gate/authorize", b"/__gate/authorize?dialect=nginx", b"/__gate/authorize/envoy/checkout"]
+)
+def test_visitors_behind_a_trusted_edge_may_not_ask(peer, target):
+    with pytest.raises(Refusal) as caught:
+        request_of(sent(target, *FORWARDED, *ORIGINAL, peer=peer))
+    assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("dialect", "own", "other"),
+    [
+        (b"caddy", FORWARDED, ORIGINAL),
+        (b"traefik", FORWARDED, ORIGINAL),
+        (b"", FORWARDED, ORIGINAL),
+        (b"nginx", ORIGINAL, FORWARDED),
+    ],
+)
+def test_what_a_visitor_adds_in_the_other_family_names_no_request(dialect, own, other):
+    """Every edge passes on the headers that it does not set."""
+    target = b"/__gate/authorize?dialect=" + dialect
+    for index, free in ((0, b"GET"), (1, b"/")):
+        name = other[index][0]
+        with pytest.raises(Refusal) as caught:
+            request_of(sent(target, *own, (name, free)))
+        assert caught.value.status == 403
+        with pytest.raises(Refusal):
+            request_of(sent(target, (name, free), own[1 - index]))  # nor does it fill a gap
+        with pytest.raises(Refusal):
+            request_of(sent(target, (name, own[index][1]), (name, free), *own))
+        asked = request_of(sent(target, *own, (name, own[index][1])))
+        assert (asked.method, asked.path.raw) == ("POST", b"/checkout")
+
+
+def test_for_envoy_the_path_counts_and_nothing_else():
+    target = b"/__gate/authorize/envoy/checkout?x=1"
+    asked = request_of(sent(target, method="POST"))
+    assert (asked.method, asked.path.raw, asked.query) == ("POST", b"/checkout", b"x=1")
+    for field in ((b"x-original-uri", b"/"), (b"x-forwarded-uri", b"/"), (b"x-forwarded-method", b"GET")):
+        with pytest.raises(Refusal):
+            request_of(sent(target, field, method="POST"))
+
+
+@pytest.mark.parametrize("uri", [b"/__gate/authorize", b"/__GATE/authorize/envoy/checkout", b"/__gate%2Fauthorize"])
+def test_the_question_itself_is_not_for_visitors(uri):
+    with pytest.raises(Refusal) as caught:
+        request_of(asking(uri=uri))
     assert caught.value.status == 403
 
 
@@ -89,9 +158,11 @@ def test_only_an_edge_may_ask():
     "headers",
     [
         (),
-        ((b"x-forwarded-uri", b"/a"), (b"x-forwarded-uri", b"/checkout")),
-        ((b"x-forwarded-uri", b"http://shop.example/"),),
-        ((b"x-forwarded-uri", b"/a/../checkout"),),
+        ((b"x-forwarded-uri", b"/a"),),
+        ((b"x-forwarded-method", b"GET"),),
+        ((b"x-forwarded-uri", b"/a"), (b"x-forwarded-uri", b"/checkout"), (b"x-forwarded-method", b"GET")),
+        ((b"x-forwarded-uri", b"http://shop.example/"), (b"x-forwarded-method", b"GET")),
+        ((b"x-forwarded-uri", b"/a/../checkout"), (b"x-forwarded-method", b"GET")),
         ((b"x-forwarded-uri", b"/a"), (b"x-forwarded-method", b"GET /")),
     ],
 )
