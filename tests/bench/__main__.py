@@ -68,7 +68,7 @@ def main(words: list[str] | None = None) -> int:
     tables: list[str] = []
     directory = Path(tempfile.mkdtemp(prefix="floodgate-bench-"))
     bench = cases.Bench(directory, found, options.rounds, options.seconds, min(1.0, options.seconds), say)
-    code = 0
+    code, stopped = 0, False
     try:
         for name in options.only or PARTS:
             if name == "storm" and "cc" not in found:
@@ -81,16 +81,16 @@ def main(words: list[str] | None = None) -> int:
                 code = 1
     except TimeUp:
         say(f"stopped after {options.limit} minutes")
-        code = 1
+        code, stopped = 1, True
     except KeyboardInterrupt:
         say("stopped")
-        code = 130
+        code, stopped = 130, True
     finally:
         signal.alarm(0)
         shutil.rmtree(directory, ignore_errors=True)
     text = "\n\n".join([_heading(options), *tables, *[f"Left out: {line}." for line in bench.missing]])
     print(text)
-    if options.write and tables:
+    if options.write and not stopped:
         before, _, rest = options.write.read_text().partition("<!-- table -->")
         after = rest.partition("<!-- /table -->")[2]
         options.write.write_text(f"{before}<!-- table -->\n\n{text}\n\n<!-- /table -->{after}")

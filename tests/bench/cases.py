@@ -68,7 +68,7 @@ def origin(bench: Bench) -> Iterator[int]:
 def gate(bench: Bench, servers: int, workers: int = 1, core: int | None = SERVER, **settings: Any) -> Iterator[Gate]:
     """The gate as it ships: supervisor, operator process, embedded store and ``workers``, all on one core."""
     directory = bench.folder(f"gate-{secrets.token_hex(3)}")
-    rooms = {"checkout": {"match": ["/checkout/**"], "rate": "1/minute"}}
+    rooms = {"checkout": {"match": ["/checkout/**"], "rate": "1/hour"}}
     config = {"workers": workers, "origin": {"servers": [f"http://127.0.0.1:{servers}"]}, "rooms": rooms, **settings}
     it = Gate(directory, config)
     it.start()
