@@ -96,7 +96,8 @@ async def together(directory, change=lambda text: text):
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async with Origin() as origin, gate_before(origin, hello, app=own, edge={"trust": ["127.0.0.1"], "ask": ["127.0.0.1"]}) as gate:
+    edge = {"trust": ["127.0.0.1"], "ask": ["127.0.0.1"]}
+    async with Origin() as origin, gate_before(origin, hello, app=own, edge=edge) as gate:
         engines.append(gate.engine)
         async with nginx(directory, origin.port, gate.port, change) as port:
             yield Edge(gate, port)
@@ -188,11 +189,83 @@ async def test_overrides_are_not_passed_on(tmp_path):
         assert not any(values_of(head, name) for name in (b"x-original-url", b"x-http-method-override", b"x-rewrite-url"))
 
 
-async def test_visitors_cannot_ask_themselves(tmp_path):
+QUESTIONS = (
+    "/__gate/authorize",
+    "/__gate/authorize?dialect=nginx",
+    "/__gate/authorize/",
+    "/__gate/authorize/envoy/checkout",
+    "/__gate/authorize/envoy/products",
+    "/__gate//authorize/envoy/checkout",
+    "/__gate/%61uthorize/envoy/checkout",
+    "/__gate/authorize%2Fenvoy/checkout",
+    "/__gate/authorize%252Fenvoy/checkout",
+    "/__gate%2Fauthorize/envoy/checkout",
+    "/__gate%252Fauthorize/envoy/checkout",
+    "/__gate/x/../authorize/envoy/checkout",
+    "//__gate/authorize/envoy/checkout",
+    "/__GATE/authorize/envoy/checkout",
+    "/__gate/authorize;x/envoy/checkout",
+    "/__gate_ask",
+)
+
+
+@pytest.mark.parametrize("target", QUESTIONS)
+async def test_visitors_cannot_ask_themselves(tmp_path, target):
+    named = [f"X-{family}-{part}" for family in ("Original", "Forwarded") for part in ("Uri: /checkout", "Method: GET")]
     async with together(tmp_path) as edge:
         edge.gate.line.admitting = True
-        assert (await edge.ask("/__gate/authorize", "X-Original-URI: /checkout"))[0] == 404
-        assert (await edge.ask("/__gate_ask"))[0] == 404
+        for fields in ((), named, ("X-Original-URI: /products", "X-Original-Method: GET")):
+            status, answered, _ = await edge.ask(target, *fields)
+            assert status in (400, 403, 404)
+            assert not {"set-cookie", "gate-visitor", "gate-signature"} & answered.keys()
+        assert edge.gate.line.last == 0
+        assert edge.heads == []
+
+
+async def obliging(side):
+    """A shop that accepts every Upgrade, and then says back what it hears."""
+    while head := await side.head():
+        if not (upgrade := values_of(head, b"upgrade")):
+            await side.send(response(b"hello"))
+            continue
+        await side.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n" % upgrade[0])
+        while data := await side.reader.read(65536):
+            await side.send(b"raw:" + data)
+
+
+SWITCHES = ("h2c", "h2c, websocket", "websocket, h2c", "TLS/1.0", "connect-udp", "anything")
+
+
+@pytest.mark.parametrize("target", ["/products", "/checkout/x"], ids=["straight", "through the gate"])
+async def test_only_websockets_become_tunnels(tmp_path, target):
+    """After a 101 nginx carries bytes unseen: a shop that took h2c would serve guarded pages behind the gate's back."""
+    async with together(tmp_path) as edge:
+        edge.gate.origin.script = obliging
+        edge.gate.line.admitting = True
+        for upgrade in SWITCHES:
+            fields = ("Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
+            status, _, body = await edge.ask(target, *fields)
+            assert (status, body) == (200, b"hello")
+            assert not any(values_of(edge.heads[-1], name) for name in (b"upgrade", b"http2-settings"))
+        visitor = Visitor(*await asyncio.open_connection("127.0.0.1", edge.port))
+        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        await visitor.send(
+            f"GET {target} HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n{key}\r\n".encode()
+        )
+        assert (await visitor.answer(head_only=True))[0] == 101
+        await visitor.send(b"hi")
+        assert await visitor.until(b"hi") == b"raw:hi"
+        visitor.close()
+
+
+async def test_what_is_said_about_the_visitor_is_nginxs_word(tmp_path):
+    claims = ("Remote-User", "X-Real-IP", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-User", "X-Forwarded-Email")
+    async with together(tmp_path) as edge:
+        edge.gate.line.admitting = True
+        for target in ("/products", "/checkout/x"):
+            await edge.ask(target, "X-Forwarded-Host: evil.test", *(f"{name}: evil" for name in claims))
+            assert b"evil" not in edge.heads[-1]
+            assert values_of(edge.heads[-1], b"x-forwarded-host") == [b"shop.test"]
 
 
 async def test_the_gate_is_away(tmp_path):
