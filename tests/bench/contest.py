@@ -61,10 +61,7 @@ def compete(cases: list[Case], *, rounds: int, seconds: float, warm: float, say:
     ours = [case.server for case in cases]
     for case in cases:
         case.problem = case.right()
-        began = time.monotonic()
-        while warm and not case.problem:  # every pass once, if the server is fast enough: its cache is full then
-            if _once(case, ours, warm) and (case.handled >= EVERY_PASS or time.monotonic() - began > 3):
-                break
+        _warm_up(case, ours, warm)
     for turn in range(rounds):
         for case in cases:
             if case.problem:
@@ -79,8 +76,18 @@ def compete(cases: list[Case], *, rounds: int, seconds: float, warm: float, say:
             case.samples.clear()
 
 
+def _warm_up(case: Case, ours: list[int], seconds: float) -> None:
+    """Until the server has seen every pass once, unless that would take it long: it has no cache of them then."""
+    began = time.monotonic()
+    while seconds and not case.problem:
+        sample = _once(case, ours, seconds)
+        left = 15.0 - (time.monotonic() - began)
+        if case.cookies is None or case.handled >= EVERY_PASS or sample.rate * left < EVERY_PASS - case.handled:
+            return
+
+
 def _once(case: Case, ours: list[int], seconds: float) -> Sample:
-    sample = drive(case.server, case.url, ours, seconds=seconds, cookies=case.cookies, headers=case.headers)
+    sample = drive(case.server, case.url, ours, seconds=seconds, cookies=case.cookies, start=case.handled, headers=case.headers)
     case.handled += sample.requests
     return sample
 

@@ -19,6 +19,7 @@ function init(args)
     count = count + 1
     requests[count] = wrk.format("GET", nil, {["Cookie"] = line})
   end
+  i = tonumber(args[2]) % count
 end
 function request()
   i = i % count + 1
@@ -43,16 +44,23 @@ class Sample:
 
 
 def drive(
-    server: int, url: str, others: list[int], *, seconds: float, cookies: Path | None, headers: tuple[str, ...] = ()
+    server: int,
+    url: str,
+    others: list[int],
+    *,
+    seconds: float,
+    cookies: Path | None,
+    start: int = 0,
+    headers: tuple[str, ...] = (),
 ) -> Sample:
-    """Load ``url`` for ``seconds``. ``others``: process trees that are ours too, so not foreign."""
+    """Load ``url`` for ``seconds``. ``others``: process trees that are ours too, so not foreign. ``start``: first cookie."""
     command = ["taskset", "-c", str(LOAD), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{int(seconds) + 1}s", "--latency"]
     for header in headers:
         command += ["-H", header]
     if cookies is not None:
         script = cookies.with_name("rotating.lua")
         script.write_text(ROTATING)
-        command += ["-s", str(script), url, "--", str(cookies)]
+        command += ["-s", str(script), url, "--", str(cookies), str(start)]
     else:
         command.append(url)
     before, ours, busy, began = cpu_seconds(server), _ours(others), busy_seconds(), time.monotonic()
