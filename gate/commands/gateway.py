@@ -2,12 +2,15 @@
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
+
+from ruamel.yaml import YAML
 
 from gate import config, private
 from gate.core.settings import Settings
@@ -19,6 +22,23 @@ _open = build_opener(ProxyHandler({})).open  # never through a proxy: the token 
 
 class CommandFailed(Exception):
     """What went wrong, and what to do, in words for the person at the terminal."""
+
+
+def _steered(path: Path | None) -> tuple[Path, Settings]:
+    """Where the running gate is. It goes on with its last good config while the file has a mistake, and so must whoever
+    steers it: then only `operator` and `state` are read. Raises :class:`CommandFailed` when not even those can be."""
+    try:
+        return Gate.settings_of(path)
+    except CommandFailed as broken:
+        try:
+            found = config.find(path)
+            data = YAML(typ="safe").load(found.read_text(encoding="utf-8"))
+            settings = Settings.model_validate({name: data[name] for name in ("operator", "state") if name in data})
+        except Exception:
+            raise broken from None
+        state = Path(os.environ.get("GATE_STATE") or found.parent / settings.state.expanduser())
+        print(f"warning: {found} has a mistake (`gate check {found}`); this acts on the gate as it runs", file=sys.stderr)
+        return found, settings.model_copy(update={"state": state})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +61,7 @@ class Gate:
     @classmethod
     def named(cls, path: Path | None) -> "Gate":
         """The gate that the config names. Raises :class:`CommandFailed`."""
-        found, settings = cls.settings_of(path)
+        found, settings = _steered(path)
         token = os.environ.get("GATE_TOKEN")
         if not token:
             try:

@@ -44,7 +44,10 @@ class Knobs:
         """``{"reviews": {"mode": "slow", "delay": 2}}``. All of it or nothing. Raises :class:`ValueError` with a sentence."""
         if not isinstance(document, Mapping):
             raise ValueError('write an object like {"reviews": {"mode": "dead"}}')
-        self._set |= {str(part): _knob(part, value) for part, value in document.items()}
+        turned = {str(part): _knob(part, value) for part, value in document.items()}
+        if turned.get("all", Knob("dead")).mode == "ok":
+            self._set.clear()  # "all ok" mends every part
+        self._set |= turned
 
     def for_path(self, path: str) -> Knob:
         everything = self._set.get("all", OK)

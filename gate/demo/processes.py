@@ -82,7 +82,7 @@ def _answers(url: str) -> bool:
 class ShopProcess:
     """The demo shop as a child. ``start`` after ``stop`` or ``kill`` brings it back on the same port with the same data."""
 
-    def __init__(self, directory: Path, *, port: int, stock: int = 200) -> None:
+    def __init__(self, directory: Path, *, port: int, stock: int = 2000) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.journal = directory / "shop.jsonl"
         self.log = directory / "shop.log"

@@ -359,6 +359,8 @@ def test_a_reload_loses_no_request_and_a_broken_config_changes_nothing(place):
         a.process.signal(signal.SIGHUP)
         eventually(lambda: "config_refused" in a.process.log.read_text(), 10)
         assert fetch(a.url + "/").status == 200
+        a.config.write_text(f"orign: 1\noperator: {{listen: '127.0.0.1:{a.operator_port}'}}\nstate: {a.state}\n")
+        assert "has a mistake" in a.command("room", "checkout", "auto").stderr  # and it is obeyed all the same
     finally:
         a.write()
         stop.set()
