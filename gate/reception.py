@@ -22,6 +22,8 @@ from gate.store.line import Line
 from gate.web.pages import Pages
 from gate.web.sheets import Return
 
+_GAP = "%"  # stands for the ticket; in no cookie's name or attributes
+
 
 class Meter(Protocol):
     def decided(self, decision: Decision) -> None: ...
@@ -97,14 +99,15 @@ class Desk:
 class Greeting:
     """The answer to newcomers of one kind who wait for one reason. ``fields`` are those that all of them get."""
 
-    __slots__ = ("_decision", "_engine", "_room", "_secure", "_welcome", "fields", "status")
+    __slots__ = ("_cookie", "_decision", "_engine", "_welcome", "fields", "status")
 
     def __init__(self, engine: Engine, visit: Visit, decision: Decision, to: Return) -> None:
         self._engine = engine
         self._decision = decision
-        self._room = decision.room or ""
-        self._secure = visit.scheme == "https"
-        self._welcome = engine.pages.welcome(visit, decision, engine.snapshot.rooms[self._room], to)
+        room = decision.room or ""
+        name, cookie = set_cookie("ticket", room, _GAP, TICKET_AGE, secure=visit.scheme == "https")
+        self._cookie = name, *cookie.split(_GAP.encode())  # the name, and the value before and after the token
+        self._welcome = engine.pages.welcome(visit, decision, engine.snapshot.rooms[room], to)
         self.status = self._welcome.status
         self.fields: Fields = (*self._welcome.fields, (b"gate-decision", decision.label.encode()))
 
@@ -113,5 +116,5 @@ class Greeting:
         engine = self._engine
         engine.meter.decided(self._decision)
         retry, body = self._welcome.fill(ticket)
-        token = engine.keyring.sign_ticket(ticket)
-        return (retry, set_cookie("ticket", self._room, token, TICKET_AGE, secure=self._secure)), body
+        name, before, after = self._cookie
+        return (retry, (name, before + engine.keyring.sign_ticket(ticket).encode() + after)), body

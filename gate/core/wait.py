@@ -43,18 +43,30 @@ def at_the_door(view: RoomView) -> int:
     return max(0, min(view.waiting - max(0, view.last - view.serving), view.serving - view.through))
 
 
-def place_of(ticket: Ticket, view: RoomView) -> Place | None:
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What of a room's picture all places are counted from: those at the door, and the pace (:func:`pace_of`)."""
+
+    at_door: int
+    pace: tuple[float, float] | None
+
+
+def outlook_of(view: RoomView) -> Outlook:
+    return Outlook(at_the_door(view), pace_of(view))
+
+
+def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> Place | None:
     """None when nobody can tell: the ticket was given by time while the store was away, or is of an epoch yet unseen.
 
     ``serving`` less those at the door is the number up to which everybody is through or gone. It does not move back when
-    more visitors are called, so neither does the place.
+    more visitors are called, so neither does the place. Whoever counts many places in one ``view`` makes its ``outlook`` once.
     """
     if ticket.number >= AWAY or ticket.epoch > view.epoch:
         return None
     earlier = ticket.epoch < view.epoch
     called = earlier or ticket.number <= view.serving
-    ahead = 0 if earlier else max(0, ticket.number - 1 - view.serving + at_the_door(view))
-    pace = pace_of(view)
+    at_door, pace = (at_the_door(view), pace_of(view)) if outlook is None else (outlook.at_door, outlook.pace)
+    ahead = 0 if earlier else max(0, ticket.number - 1 - view.serving + at_door)
     if pace is None:
         return Place(ahead, called, None, None)
     return Place(ahead, called, (ahead + 1) * pace[0], (ahead + 1) * pace[1])

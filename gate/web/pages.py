@@ -14,6 +14,7 @@ from gate.core.decision import Decision
 from gate.core.settings import Canned, Settings
 from gate.core.snapshot import RoomView
 from gate.core.visit import Form, Visit
+from gate.core.wait import outlook_of
 from gate.core.words import Reason
 from gate.web import sentences
 from gate.web.artwork import Artwork
@@ -236,13 +237,14 @@ class Pages:
 class Welcome:
     """The answer to those who wait in one form, language and room for one reason; their place is filled in."""
 
-    __slots__ = ("_decision", "_language", "_pages", "_sheets", "_to", "_view", "fields", "status")
+    __slots__ = ("_decision", "_language", "_outlook", "_pages", "_sheets", "_to", "_view", "fields", "status")
 
     def __init__(self, pages: Pages, visit: Visit, decision: Decision, view: RoomView, to: Return) -> None:
         self._pages = pages
         self._language = pages.language(visit)
         self._decision = decision
         self._view = view
+        self._outlook = outlook_of(view)
         self._to = to
         self._sheets: dict[str, Sheet] | None = {} if visit.accepts == "html" else None
         self.status = pages.settings.rooms[view.name].status
@@ -250,7 +252,7 @@ class Welcome:
 
     def fill(self, ticket: Ticket) -> tuple[tuple[bytes, bytes], bytes]:
         """The Retry-After field and the body for the holder of ``ticket``."""
-        seen = standing(self._decision, self._view, self._pages.draw(), ticket)
+        seen = standing(self._decision, self._view, self._pages.draw(), ticket, self._outlook)
         if self._sheets is None:
             detail = _detail(self._language, seen, self._decision.reason)
             body = to_json(document(seen, self._decision, self._view, detail))

@@ -7,7 +7,7 @@ from gate.core.credentials import Ticket
 from gate.core.decision import Decision
 from gate.core.line import AWAY
 from gate.core.snapshot import RoomView
-from gate.core.wait import Place, ask_again, place_of
+from gate.core.wait import Outlook, Place, ask_again, place_of
 from gate.core.words import Reason
 from gate.web import sentences
 
@@ -27,13 +27,15 @@ class Standing:
     retry_after: float
 
 
-def standing(decision: Decision, view: RoomView, draw: float, ticket: Ticket | None = None) -> Standing:
+def standing(
+    decision: Decision, view: RoomView, draw: float, ticket: Ticket | None = None, outlook: Outlook | None = None
+) -> Standing:
     """Where ``ticket`` (that of the decision, if none is given) stands. ``draw`` is in [0, 1)."""
     ticket = ticket or decision.ticket
     if ticket is None:
         state = state_of(decision, None)
         return Standing(state, None, None, None, None, round(retry_after(decision, None, state, draw), 2))
-    place = place_of(ticket, view)
+    place = place_of(ticket, view, outlook)
     state = state_of(decision, place)
     wait = None
     if place is not None and place.low is not None and place.high is not None and state in ("line", "called"):
