@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import hashlib
-import json
 import os
 import random
 import secrets
@@ -21,9 +20,9 @@ import uvloop
 from starlette.types import ASGIApp
 
 from gate import heartbeat, logs
-from gate.backend import Backend
+from gate.backend import Backend, OrdersFile
+from gate.children import DRAIN, Plan
 from gate.core.credentials import new_id
-from gate.core.orders import Orders
 from gate.core.settings import Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.words import Switch
@@ -31,7 +30,7 @@ from gate.edges import trust_for
 from gate.engine import Engine
 from gate.keys import Keys
 from gate.process import die_with_parent
-from gate.serve import BACKLOG, DRAIN, Plan
+from gate.serve import BACKLOG
 from gate.store.line import Line
 from gate.store.link import Link, StoreUnavailable
 from gate.store.memory import Memory
@@ -68,9 +67,11 @@ async def _serve(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
         "timeout_graceful_shutdown": int(DRAIN),
         "backlog": BACKLOG,  # uvicorn's own is shorter, and a connection too many waits a second for its next try
     }
+    leaving: Callable[[], None] | None = None
     async with contextlib.AsyncExitStack() as stack:
         if plan.role == "worker":
-            door = await stack.enter_async_context(worker(plan))
+            door, pulse = await stack.enter_async_context(worker(plan))
+            leaving = pulse.stop
             tls = plan.settings.tls
             if tls is not None:
                 common |= {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)}
@@ -78,15 +79,16 @@ async def _serve(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
             config = uvicorn.Config(door.app, http=door.protocol, ws="none", **common)  # type: ignore[arg-type]
         else:
             config = uvicorn.Config(await stack.enter_async_context(operator(plan)), http="h11", ws="none", **common)
-        await _Server(config, lambda: pipe.send("ready")).serve(sockets=[sock])
+        await _Server(config, lambda: pipe.send("ready"), leaving).serve(sockets=[sock])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it serves."""
+    """uvicorn's server, which says when it serves, and when it begins to drain."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], leaving: Callable[[], None] | None) -> None:
         super().__init__(config)
         self._ready = ready
+        self._leaving = leaving
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -94,6 +96,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts nothing more; what was accepted a moment ago gets the time to say what it wants."""
+        if self._leaving is not None:
+            self._leaving()
         for server in self.servers:
             server.close()
         self.servers = []  # uvicorn would wait for each, and uvloop's never ends waiting after a failed TLS handshake
@@ -105,8 +109,8 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def worker(plan: Plan) -> AsyncIterator[Door]:
-    """Everything that serves visitors, with its background work running."""
+async def worker(plan: Plan) -> AsyncIterator[tuple[Door, "Pulse"]]:
+    """Everything that serves visitors, with its background work running, and what the worker says of itself."""
     settings, state = plan.settings, plan.settings.state
     link = Link(plan.store_url, _password(settings))
     memory = Memory(state / "rooms.json")
@@ -124,7 +128,7 @@ async def worker(plan: Plan) -> AsyncIterator[Door]:
     )
     emails = Emails(state / "emails.db")
     await link.start()
-    follow = OrdersFollower(OrdersStore(link, clock=engine.now), state / "orders.json", engine)
+    follow = OrdersFollower(OrdersStore(link, clock=engine.now), state, engine)
     await follow.once()
     await engine.refresh()
     door = Door(engine, visitor_app(engine, emails))
@@ -149,7 +153,8 @@ async def worker(plan: Plan) -> AsyncIterator[Door]:
     ):
         async with door:
             _keep_what_is_here()
-            yield door
+            pulse.beat()  # before it serves: from now on it has the word, not the one it replaces
+            yield door, pulse
         await engine.drain()
     meter.close()
     emails.close()
@@ -167,6 +172,7 @@ class Pulse:
         self._started = self._since = engine.now()
         self._condition = heartbeat.Condition.NORMAL
         self._servers: dict[str, bool] = {}
+        self._silent = False
         self._config = hashlib.sha256(plan.settings.model_dump_json(by_alias=True).encode()).hexdigest()[:12]
 
     def server(self, url: str, up: bool) -> None:
@@ -175,7 +181,14 @@ class Pulse:
         self._door.origin.mark(url, up)
         self._engine.compose()  # the fallback does not wait for the next look at the store
 
+    def stop(self) -> None:
+        """The worker drains: it accepts nobody new, and nothing more is said of it."""
+        self._silent = True
+        heartbeat.remove(self._plan.settings.state / "run", self._plan.index, os.getpid())
+
     def beat(self) -> None:
+        if self._silent:
+            return
         engine, snapshot = self._engine, self._engine.snapshot
         condition = condition_of(snapshot)
         if condition is not self._condition:
@@ -226,25 +239,20 @@ class OrdersFollower:
     The file makes toggles work while the store is away: the operator's process of this gate writes it with every change.
     """
 
-    def __init__(self, store: OrdersStore, path: Path, engine: Engine) -> None:
+    def __init__(self, store: OrdersStore, state: Path, engine: Engine) -> None:
         self._store = store
-        self._path = path
+        self._file = OrdersFile(state)
         self._engine = engine
-        self._seen = 0.0
 
     async def once(self) -> None:
         newest = self._engine.orders
-        with contextlib.suppress(StoreUnavailable, ValueError, KeyError):
+        with contextlib.suppress(StoreUnavailable):
             stored = await self._store.read()
             if stored is not None and stored.version > newest.version:
                 newest = stored
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            changed = self._path.stat().st_mtime
-            if changed != self._seen:
-                written = Orders.from_json(json.loads(self._path.read_text()))
-                self._seen = changed
-                if written.version > newest.version:
-                    newest = written
+        written = self._file.changed()
+        if written is not None and written.version > newest.version:
+            newest = written
         if newest is not self._engine.orders:
             self._engine.orders = newest
             self._engine.compose()

@@ -18,13 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gate import __version__, audit, config, heartbeat, logs, private
+from gate import __version__, audit, config, examination, heartbeat, logs, private
 from gate.core.orders import Orders
 from gate.core.settings import Settings
+from gate.private import NotKept
 from gate.status import Status, gather
 from gate.store.link import Link, StoreUnavailable
 from gate.store.orders import OrdersStore
-from gate.web.backend import NotKept
+from gate.web.backend import Reload
 from gate.web.emails import Emails, write_csv
 
 ORDERS_FILE = "orders.json"
@@ -32,12 +33,34 @@ HISTORY = 150  # points of each room's recent past …
 HISTORY_EVERY = 4.0  # … seconds apart: ten minutes
 
 
-def load_orders(state: Path) -> Orders:
-    """The orders of this gate as last written; none when there is no (readable) file."""
-    try:
-        return Orders.from_json(json.loads((state / ORDERS_FILE).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Orders()
+class OrdersFile:
+    """The orders of this gate in its state directory: written by the operator process, followed by the workers."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / ORDERS_FILE
+        self._seen: tuple[int, int, int] | None = None
+
+    def read(self) -> Orders | None:
+        """As last written; None when there is no file, or none that can be read."""
+        try:
+            return Orders.from_json(json.loads(self._path.read_bytes()))
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def changed(self) -> Orders | None:
+        """As :meth:`read` when the file is another one than the last that could be read; None when it is the same."""
+        try:
+            stamp = private.stamp(self._path)
+        except OSError:
+            return None
+        found = self.read() if stamp != self._seen else None
+        if found is not None:
+            self._seen = stamp
+        return found
+
+    def write(self, orders: Orders) -> None:
+        """Durably. Raises :class:`OSError`."""
+        private.write(self._path, json.dumps(orders.to_json()).encode())
 
 
 class Backend:
@@ -54,7 +77,8 @@ class Backend:
     ) -> None:
         self.settings = settings
         self.state = settings.state.expanduser()
-        self.orders = load_orders(self.state)
+        self._file = OrdersFile(self.state)
+        self.orders = self._file.read() or Orders()
         self._config_path = config_path
         self._store = OrdersStore(link, clock=clock)
         self._supervisor = supervisor
@@ -86,7 +110,7 @@ class Backend:
             now=now,
             gate=__version__,
             stored=self._stored,
-            problems=list(self._problems.values()),
+            problems=[*filter(None, [examination.told(self.run)]), *self._problems.values()],
         )
 
     def history(self, room: str) -> list[tuple[float, int]]:
@@ -107,26 +131,34 @@ class Backend:
         Raises :class:`NotKept`, and whatever ``change`` raises.
         """
         async with self._lock:
-            before = self.orders
-            what = "; ".join(audit.differences(before, change(before)))
-            if not what:
-                return before
-            try:
-                after = await self._store.write(change, who=who, what=what, known=before)
+            base, what = self.orders, ""
+
+            def describe(before: Orders, after: Orders) -> str:
+                nonlocal base, what
+                base, what = before, "; ".join(audit.differences(before, after))
+                return what
+
+            try:  # the store first: another gate may have given orders that we have not seen yet
+                after = await self._store.write(change, who=who, what=describe, known=self.orders)
                 self._stored = True
             except StoreUnavailable:
-                after = replace(change(before), version=before.version + 1)
                 self._stored = False
+                after = replace(change(base), version=base.version + 1)
+                if not describe(base, after):
+                    return self.orders
+            if after == self.orders:
+                return after
             in_file = self._save(after)
             if not self._stored and not in_file:
                 raise NotKept("neither the store nor the state directory takes the order")
             self.orders = after
-            self._record(who, what)
+            if what:
+                self._record(who, what)
             return after
 
     def _save(self, orders: Orders) -> bool:
         try:
-            private.write(self.state / ORDERS_FILE, json.dumps(orders.to_json()).encode())
+            self._file.write(orders)
         except OSError as error:
             self._problem("orders", f"The orders cannot be kept on disk ({error.strerror}); they live in the store alone.")
             return False
@@ -183,17 +215,16 @@ class Backend:
 
     # ------------------------------------------------------------------ config
 
-    async def reload(self, *, who: str) -> list[str]:
-        """Has the supervisor take the config file again. What is wrong with it, if anything: then nothing changes."""
-        try:
-            await asyncio.to_thread(config.load, self._config_path)
-        except config.ConfigError as error:
-            return [str(problem) for problem in error.problems]
+    async def reload(self, *, who: str) -> Reload:
+        """Has the supervisor take the config file again, if a gate can run with it."""
+        report = await asyncio.to_thread(examination.examine, self._config_path)
+        if report.settings is None:
+            return Reload([str(problem) for problem in report.errors], [])
         if self._supervisor is None:
-            return ["this gate has no supervisor to tell; start it again"]
+            return Reload(["this gate has no supervisor to tell; start it again"], [])
         os.kill(self._supervisor, signal.SIGHUP)
         self._record(who, f"config reloaded at {datetime.fromtimestamp(self._clock(), UTC):%H:%M:%S} UTC")
-        return []
+        return Reload([], examination.need_restart(self.settings, report.settings))
 
     def config(self) -> dict[str, Any]:
         """The settings in force, in the notation of the file; secrets are masked."""

@@ -1,6 +1,7 @@
 """What each worker says once a second in ``run/worker-N.json``, and how the operator process reads it.
 
-A file, because it outlives the worker that wrote it by exactly what one wants to know: when it was last alive.
+A file, because it outlives the worker that wrote it by exactly what one wants to know: when it was last alive. During a
+reload two workers have the same number; the younger one has the file.
 """
 
 import json
@@ -75,34 +76,44 @@ _ROOM_NAMES = {entry.name for entry in fields(RoomBeat)}
 
 
 def write(directory: Path, beat: Beat) -> None:
-    """Replaces this worker's file in one step; not durable, it is only about now. Raises :class:`OSError`."""
+    """Replaces this worker's file in one step; not durable, it is only about now. Raises :class:`OSError`.
+
+    A file in which a younger worker of the same number is alive stays: that is the successor.
+    """
     path = directory / f"worker-{beat.worker}.json"
+    found = _read(path)
+    if found is not None and found.pid != beat.pid and found.started > beat.started and found.fresh(beat.time):
+        return
     fresh = directory / f".worker-{beat.worker}.{os.getpid()}"
     fresh.write_text(json.dumps(asdict(beat)), encoding="utf-8")
     fresh.replace(path)
 
 
 def remove(directory: Path, worker: int, pid: int) -> None:
-    """Takes the file of a worker that ends in order, unless its successor has written there already."""
+    """Takes the file of a worker that drains or has ended in order, unless its successor has written there already."""
     path = directory / f"worker-{worker}.json"
-    try:
-        if json.loads(path.read_bytes())["pid"] == pid:
-            path.unlink()
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    found = _read(path)
+    if found is not None and found.pid == pid:
+        path.unlink(missing_ok=True)
+
+
+def wipe(directory: Path) -> None:
+    """Starts from nothing. For the supervisor, before it starts the first worker."""
+    for path in directory.glob("*worker-*"):
+        path.unlink(missing_ok=True)
 
 
 def read(directory: Path, now: float) -> list[Beat]:
     """The last beat of every worker, by number. Leaves out files that are unreadable or older than :data:`FORGET`."""
-    beats = []
-    for path in directory.glob("worker-*.json"):
-        try:
-            beat = _from_json(json.loads(path.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-        if beat.age(now) <= FORGET:
-            beats.append(beat)
-    return sorted(beats, key=lambda beat: beat.worker)
+    found = (_read(path) for path in directory.glob("worker-*.json"))
+    return sorted((beat for beat in found if beat is not None and beat.age(now) <= FORGET), key=lambda beat: beat.worker)
+
+
+def _read(path: Path) -> Beat | None:
+    try:
+        return _from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _from_json(data: dict[str, Any]) -> Beat:

@@ -16,6 +16,10 @@ class Unsafe(Exception):
     """A file or directory that others could read or change. The text says which, and the command that mends it."""
 
 
+class NotKept(Exception):
+    """What somebody gave could not be written down, so it does not count. The text says why."""
+
+
 def make_directory(path: Path) -> Path:
     """The directory, made with mode 0700 if it is not there. Raises :class:`Unsafe` when others may write to it."""
     path = path.expanduser()

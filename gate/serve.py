@@ -7,68 +7,33 @@ replaced: the kernel keeps new connections in the backlog of a socket that stays
 signal to the parent       what happens
 =========================  ==========================================================
 SIGTERM, SIGINT            children drain (requests in flight finish), then all ends
-SIGHUP, changed config     the config is checked; if good, children are replaced one
-                           by one, each only after its successor is ready
+SIGHUP, changed config     the config is examined; if good, successors come up one by
+                           one, and when all of them serve, the children drain
 =========================  ==========================================================
 """
 
 import asyncio
 import fcntl
-import multiprocessing
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from gate import config, logs, private
+from gate import config, examination, heartbeat, logs, private
+from gate.children import Children, Plan, StartError
 from gate.core.settings import Settings
 from gate.keys import BadKeyFile, ensure_keyring
 from gate.operators import BadOperators, ensure_operators
 from gate.private import Unsafe
 from gate.store.embedded import Embedded, EmbeddedError
 from gate.web import metrics
-from gate.web.artwork import PageError
-from gate.web.pages import Pages
 
 log = logs.get("gate.serve")
-DRAIN = 30.0  # seconds a child may take to finish what it has begun
 STORE_LOOK = 0.5  # seconds between two looks at the embedded store
-READY = 20.0  # seconds a child may take to come up
 BACKLOG = 4096
-_FIXED = ("listen", "operator", "store", "state")  # these hold sockets and files: a change needs a restart
-_spawn = multiprocessing.get_context("spawn")
-
-
-class StartError(Exception):
-    """The gate cannot start; the text says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a child is told. Everything in it is picklable."""
-
-    config_path: Path
-    settings: Settings
-    store_url: str
-    role: str  # "worker" or "operator"
-    index: int  # 0 … for workers; stays the same when a child is replaced
-    supervisor: int  # process id
-
-
-@dataclass(slots=True)
-class Child:
-    plan: Plan
-    process: BaseProcess
-    pipe: Connection  # says one thing: ready
-    started: float
-    stopping: bool = False
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+__all__ = ["StartError", "Supervisor", "bind"]
 
 
 def _unusable(state: Path, error: OSError) -> StartError:
@@ -99,9 +64,9 @@ class Supervisor:
 
     Parameters
     ----------
-    config_path: the file that a reload reads again.
+    config_path: the file that the start and every reload read.
     settings: the validated content of it, with what the command line overrides.
-    amend: applied to freshly loaded settings on a reload, so that command-line overrides stay in force.
+    amend: applied to freshly read settings, so that command-line overrides stay in force.
     """
 
     def __init__(self, config_path: Path, settings: Settings, amend: Callable[[Settings], Settings] = lambda s: s) -> None:
@@ -109,45 +74,45 @@ class Supervisor:
         self.settings = settings
         self.new_token: str | None = None  # the operator token made at the very first start
         self._amend = amend
-        self._children: dict[tuple[str, int], Child] = {}
-        self._retired: set[Any] = set()
         self._sockets: dict[str, socket.socket] = {}
+        self._children = Children(self._sockets)
         self._lock: IO[bytes] | None = None
         self._embedded: Embedded | None = None
         self._store_url = settings.store
         self._closing = asyncio.Event()
         self._reload = asyncio.Event()
+        self._asked = False  # by a signal: then a reload is done even if the file has not changed
         self._tasks: list[asyncio.Task[None]] = []
 
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
         """Everything up and every child ready. Raises :class:`StartError`; then nothing is left running."""
-        try:
-            Pages(self.settings)
-        except PageError as error:
-            raise StartError(str(error)) from error
+        read = config.digest(self.config_path)  # before it is examined: an edit in between is then seen as a change
+        report = examination.examine(self.config_path)
+        if report.settings is None:
+            raise StartError(str(config.ConfigError(report.errors)))
+        self.settings = self._amend(report.settings)
+        self._store_url = self.settings.store
         self._prepare(self.settings.state)
-        self._warn(config.examine(self.config_path).warnings)
+        self._warn(report.warnings)
         try:
             self._sockets["worker"] = bind(self.settings.listen)
             self._sockets["operator"] = bind(self.settings.operator.listen)
             if self.settings.store == "embedded":
                 self._embedded = Embedded(self.settings.state / "store", persist=True)
                 self._store_url = self._embedded.start()
-            for key in self._wanted():
-                self._launch(*key)
-            async with asyncio.timeout(READY):
-                await asyncio.gather(*(self._ready(child) for child in self._children.values()))
+            await self._children.start(self._plans(self.settings))
         except BaseException as error:
             await self.stop()
-            if isinstance(error, TimeoutError):
-                raise StartError(f"a process was not ready within {READY:.0f} s; its log says why") from error
             if isinstance(error, EmbeddedError):
                 raise StartError(str(error)) from error
             raise
-        work = (self._watch_config(), self._reload_when_asked(), self._keep_store())
-        self._tasks = [asyncio.create_task(item) for item in work]
+        self._tasks = [
+            asyncio.create_task(_logged("watch_config", self._watch_config(read))),
+            asyncio.create_task(_logged("reload", self._reload_when_asked())),
+            asyncio.create_task(_logged("keep_store", self._keep_store())),
+        ]
 
     def _prepare(self, state: Path) -> None:
         """The state directory with keys, operators and an empty place for what the processes say."""
@@ -163,6 +128,8 @@ class Supervisor:
             ensure_keyring(state)
             self.new_token = ensure_operators(state)
             metrics.wipe(state / "run" / "metrics")
+            heartbeat.wipe(state / "run")
+            self._tell(None)
         except OSError as error:
             raise StartError(
                 f"cannot use the state directory {state}: {error.strerror}; choose another with `state:`"
@@ -178,6 +145,7 @@ class Supervisor:
         self._closing.set()
 
     def ask_to_reload(self) -> None:
+        self._asked = True
         self._reload.set()
 
     async def stop(self) -> None:
@@ -185,9 +153,8 @@ class Supervisor:
         self._closing.set()
         for task in self._tasks:
             task.cancel()
-        children = list(self._children.values())
-        await asyncio.gather(*(self._retire(child) for child in children))
-        self._children.clear()
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # a reload under way takes its own children away
+        await self._children.end()
         for sock in self._sockets.values():
             sock.close()
         if self._embedded is not None:
@@ -212,69 +179,9 @@ class Supervisor:
         finally:
             await self.stop()
 
-    # ------------------------------------------------------------------ children
-
-    def _wanted(self) -> list[tuple[str, int]]:
-        return [("operator", 0), *(("worker", index) for index in range(self.settings.workers))]
-
-    def _launch(self, role: str, index: int) -> Child:
-        from gate.app import run_child
-
-        plan = Plan(self.config_path, self.settings, self._store_url, role, index, os.getpid())
-        ours, theirs = _spawn.Pipe(duplex=False)
-        process = _spawn.Process(target=run_child, args=(plan, self._sockets[role], theirs), name=f"gate-{role}-{index}")
-        process.start()
-        theirs.close()
-        child = Child(plan, process, ours, time.monotonic())
-        self._children[role, index] = child
-        asyncio.get_running_loop().add_reader(process.sentinel, self._on_exit, child)
-        return child
-
-    async def _ready(self, child: Child) -> None:
-        """Until the child has said that it serves. Raises :class:`StartError` if it ends first."""
-        loop, spoken = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(child.pipe.fileno(), spoken.set)
-        try:
-            await spoken.wait()
-        finally:
-            loop.remove_reader(child.pipe.fileno())
-        try:
-            child.pipe.recv()
-        except EOFError:  # it closed the pipe without a word
-            child.process.join(1)
-            code = child.process.exitcode
-            raise StartError(f"{child.process.name} ended with code {code} while starting; its log says why") from None
-
-    def _on_exit(self, child: Child) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(child.process.sentinel)
-        child.process.join()
-        child.ended.set()
-        if child.stopping or self._closing.is_set():
-            return
-        lived = time.monotonic() - child.started
-        log.error("process_ended", process=child.process.name, code=child.process.exitcode, lived=round(lived, 1))
-        delay = 0.0 if lived > 5 else 1.0  # a child that dies at once is not started in a hot loop
-        loop.call_later(delay, self._replace_dead, child)
-
-    def _replace_dead(self, child: Child) -> None:
-        key = child.plan.role, child.plan.index
-        if not self._closing.is_set() and self._children.get(key) is child:
-            self._launch(*key)
-
-    async def _retire(self, child: Child) -> None:
-        """SIGTERM, time to drain, then SIGKILL."""
-        child.stopping = True
-        process = child.process
-        if process.is_alive():
-            process.terminate()
-        try:
-            async with asyncio.timeout(DRAIN + 2):
-                await child.ended.wait()
-        except TimeoutError:
-            log.warning("killed", process=process.name, why=f"still busy after {DRAIN:.0f} s")
-            process.kill()
-            await child.ended.wait()
+    def _plans(self, settings: Settings) -> list[Plan]:
+        wanted = [("operator", 0), *(("worker", index) for index in range(settings.workers))]
+        return [Plan(self.config_path, settings, self._store_url, role, index, os.getpid()) for role, index in wanted]
 
     async def _keep_store(self) -> None:
         """The embedded store is started again when it ends; workers find it by themselves."""
@@ -284,7 +191,7 @@ class Supervisor:
                 log.error("store_ended")
                 try:
                     self._embedded.start()
-                except EmbeddedError as error:
+                except (EmbeddedError, OSError) as error:
                     log.error("store_not_started", why=str(error))
 
     # ------------------------------------------------------------------ reload
@@ -293,54 +200,55 @@ class Supervisor:
         for warning in warnings:
             log.warning("config_warning", text=str(warning))
 
-    async def _watch_config(self) -> None:
-        async for _ in config.changes(self.config_path):
+    async def _watch_config(self, read: bytes | None) -> None:
+        async for _ in config.changes(self.config_path, read):
             self._reload.set()
 
     async def _reload_when_asked(self) -> None:
         while True:
             await self._reload.wait()
             self._reload.clear()
+            asked, self._asked = self._asked, False
             try:
-                settings = self._amend(config.load(self.config_path))
-                Pages(settings)
-            except config.ConfigError as error:
-                log.error("config_refused", problems=[str(problem) for problem in error.problems])
-                continue
-            except PageError as error:
-                log.error("config_refused", problems=[str(error)])
-                continue
-            self._warn(config.examine(self.config_path).warnings)
-            for problem in self._unchangeable(settings):
-                log.warning("config_needs_restart", setting=problem)
-            settings = settings.model_copy(update={name: getattr(self.settings, name) for name in _FIXED})
-            if settings == self.settings:
-                continue
-            self.settings = settings
+                await self._take_config(even_if_same=asked)
+            except Exception:  # whatever it was, the next config may be better
+                log.exception("reload_failed")
+
+    async def _take_config(self, *, even_if_same: bool) -> None:
+        """Run with what the file says now, or change nothing. Files that it names (a certificate, a logo) are read again."""
+        report = await asyncio.to_thread(examination.examine, self.config_path)
+        if report.settings is None:
+            problems = [str(problem) for problem in report.errors]
+            log.error("config_refused", problems=problems)
+            self._tell("The config file has mistakes, and the last good one stays in force: " + " ".join(problems))
+            return
+        self._warn(report.warnings)
+        settings = self._amend(report.settings)
+        for setting in examination.need_restart(self.settings, settings):
+            log.warning("config_needs_restart", setting=setting)
+        settings = examination.with_fixed(self.settings, settings)
+        if even_if_same or settings != self.settings:
             try:
-                await self._roll()
+                await self._children.replace(self._plans(settings))
             except StartError as error:
                 log.error("reload_stuck", why=str(error))
+                self._tell(f"The last reload failed, and the config before it stays in force: {error}.")
+                return
+            self.settings = settings
+            log.info("config_applied", file=str(self.config_path))
+        self._tell(None)
 
-    def _unchangeable(self, new: Settings) -> list[str]:
-        """What the new file changes that a reload cannot."""
-        return [name for name in _FIXED if getattr(new, name) != getattr(self.settings, name)]
+    def _tell(self, problem: str | None) -> None:
+        """To the operator process, which shows it; it cannot see by itself what became of a reload."""
+        try:
+            examination.tell(self.settings.state / "run", problem)
+        except OSError as error:
+            log.warning("reload_not_told", why=error.strerror)
 
-    async def _roll(self) -> None:
-        """Replace every child, one by one, each only when its successor serves."""
-        before = dict(self._children)
-        for key in self._wanted():
-            old = self._children.pop(key, None)
-            fresh = self._launch(*key)
-            async with asyncio.timeout(READY):
-                await self._ready(fresh)
-            if old is not None:
-                self._retire_later(old)
-        for key in before.keys() - set(self._wanted()):
-            self._retire_later(self._children.pop(key))
-        log.info("config_applied", file=str(self.config_path))
 
-    def _retire_later(self, child: Child) -> None:
-        task = asyncio.create_task(self._retire(child))
-        self._retired.add(task)
-        task.add_done_callback(self._retired.discard)
+async def _logged(name: str, work: Coroutine[Any, Any, None]) -> None:
+    """The gate goes on without what failed; that it did must not stay unknown."""
+    try:
+        await work
+    except Exception:
+        log.exception("background_failed", work=name)

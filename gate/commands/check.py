@@ -1,7 +1,6 @@
 """``gate check``: every mistake in a config, with its line."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +22,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Problems as JSON.")] = False,
 ) -> None:
     """Report every problem of a config at once, with its line and what to write instead. Exit 1 when it cannot be used."""
-    report = _with_pages(config.examine(config.find(file or config_file)))
+    from gate.examination import examine  # here: other commands need neither pages nor what makes them
+
+    report = examine(config.find(file or config_file))
     if as_json:
         found = {
             "file": str(report.path),
@@ -41,21 +42,6 @@ def check(
             typer.echo(f"{report.path}: {count} {'problem' if count == 1 else 'problems'}; nothing would start", err=True)
     if report.settings is None:
         raise typer.Exit(1)
-
-
-def _with_pages(report: config.Report) -> config.Report:
-    """A config that reads well can still ask for a page that cannot be made: a logo that is no picture, say."""
-    if report.settings is None:
-        return report
-    from gate.web.artwork import PageError
-    from gate.web.pages import Pages
-
-    try:
-        Pages(report.settings)
-    except PageError as error:
-        problem = config.Problem(config.Place(str(report.path)), "", str(error))
-        return replace(report, settings=None, problems=[*report.problems, problem])
-    return report
 
 
 def _summary(settings: Settings) -> str:

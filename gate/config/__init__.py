@@ -5,8 +5,22 @@ are laid over it (:mod:`~gate.config.overrides`), the model judges it, and what 
 (:mod:`~gate.config.checks`). Every problem of all of these is reported at once, with its place and what to write instead.
 """
 
+from gate.config.checks import Finding
 from gate.config.load import Report, dump, examine, find, load, schema
 from gate.config.problems import ConfigError, Place, Problem
-from gate.config.watch import changes
+from gate.config.watch import changes, digest
 
-__all__ = ["ConfigError", "Place", "Problem", "Report", "changes", "dump", "examine", "find", "load", "schema"]
+__all__ = [
+    "ConfigError",
+    "Finding",
+    "Place",
+    "Problem",
+    "Report",
+    "changes",
+    "digest",
+    "dump",
+    "examine",
+    "find",
+    "load",
+    "schema",
+]

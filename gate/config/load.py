@@ -1,7 +1,7 @@
 """From a file to settings that can be run, or to everything that stands in the way."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from gate import resources
 from gate.config import advice
-from gate.config.checks import cross_check
+from gate.config.checks import Finding, cross_check
 from gate.config.overrides import lay_over
 from gate.config.problems import ConfigError, Problem, Severity
 from gate.config.tree import Branch, Step, read, spell
 from gate.core.notation import format_duration, format_size
 from gate.core.settings import Settings
 
+Check = Callable[[Settings], Iterable[Finding]]
 _ROUNDS = 20  # of validating, and judging the rest without what was wrong
 
 
@@ -59,8 +60,8 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     return report.settings
 
 
-def examine(path: Path, environ: Mapping[str, str] | None = None) -> Report:
-    """As :func:`load`, but with the warnings, and without raising."""
+def examine(path: Path, environ: Mapping[str, str] | None = None, *, also: Sequence[Check] = ()) -> Report:
+    """As :func:`load`, but with the warnings, and without raising. ``also`` judges settings that are good so far."""
     environ = os.environ if environ is None else environ
     try:
         root, problems = read(path)
@@ -77,6 +78,8 @@ def examine(path: Path, environ: Mapping[str, str] | None = None) -> Report:
             for finding in cross_check(settings)
             if not wrong or (finding.severity == "error" and finding.beside not in wrong)
         ]
+        if not wrong and not any(finding.severity == "error" for finding in findings):
+            findings += [finding for check in also for finding in check(settings)]
         problems += [_locate(root, finding.path, finding.text, finding.severity) for finding in findings]
     problems = sorted(
         dict.fromkeys(problems), key=lambda p: (p.place.line is None, p.place.line or 0, p.place.column or 0, p.path)

@@ -66,20 +66,35 @@ class Orders:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises :class:`ValueError` or :class:`KeyError` for a document that is not ours."""
-        return cls(
-            version=int(data["version"]),
-            fallback=Switch(data["fallback"]),
-            shedding=Shedding(data["shedding"]),
-            rooms={
-                str(name): RoomOrders(
-                    mode=RoomMode(room["mode"]),
-                    rate=room["rate"],
-                    burst=room["burst"],
-                    active=room["active"],
-                    message=room["message"],
-                )
-                for name, room in data["rooms"].items()
-            },
-        )
+    def from_json(cls, data: Any) -> Self:
+        """Raises :class:`ValueError` for whatever is not such a document."""
+        try:
+            return cls(
+                version=_whole(data["version"], least=0),
+                fallback=Switch(data["fallback"]),
+                shedding=Shedding(data["shedding"]),
+                rooms={str(name): _room(room) for name, room in data["rooms"].items()},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a document of orders: {error!r}") from error
+
+
+def _room(data: Any) -> RoomOrders:
+    rate, burst, active, message = data["rate"], data["burst"], data["active"], data["message"]
+    if rate is not None:
+        parse_rate(rate)
+    if not isinstance(message, str | None):
+        raise TypeError(f"{message!r} is no message")
+    return RoomOrders(
+        mode=RoomMode(data["mode"]),
+        rate=rate,
+        burst=None if burst is None else _whole(burst, least=0),
+        active=None if active is None else _whole(active, least=0),
+        message=message,
+    )
+
+
+def _whole(value: Any, least: int) -> int:
+    if type(value) is not int or value < least:
+        raise ValueError(f"{value!r} is no whole number from {least} on")
+    return value

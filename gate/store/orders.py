@@ -23,10 +23,19 @@ class OrdersStore:
         text = await self._link.command("HGET", KEYS[0], "json")
         return None if text is None else _read(text)
 
-    async def write(self, change: Callable[[Orders], Orders], *, who: str, what: str, known: Orders | None = None) -> Orders:
+    async def write(
+        self,
+        change: Callable[[Orders], Orders],
+        *,
+        who: str,
+        what: str | Callable[[Orders, Orders], str],
+        known: Orders | None = None,
+    ) -> Orders:
         """Applies ``change`` to the document in force (or to ``known``, if that is newer) and puts the result in force.
 
-        ``change`` is called again when somebody else was faster. Raises :class:`StoreUnavailable`.
+        ``what`` is the text for the audit, or says it of the documents before and after; where it has nothing to say, the
+        change changes nothing, and the document before is returned. Both are called again when somebody else was faster.
+        Raises :class:`StoreUnavailable`.
         """
         for _ in range(TRIES):
             stored = await self.read()
@@ -34,7 +43,10 @@ class OrdersStore:
             if known is not None and known.version > base.version:
                 base = known
             new = replace(change(base), version=base.version + 1)
-            entry = {"at": self._clock(), "who": who, "what": what, "version": new.version}
+            said = what if isinstance(what, str) else what(base, new)
+            if not said:
+                return base
+            entry = {"at": self._clock(), "who": who, "what": said, "version": new.version}
             if stored is not None and stored.version == base.version:
                 taken, _ = await self._offer(new, entry, "next")
             else:
@@ -66,5 +78,5 @@ class OrdersStore:
 def _read(text: bytes) -> Orders:
     try:
         return Orders.from_json(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise StoreUnavailable(f"the orders in the store cannot be read: {error}") from error

@@ -1,6 +1,7 @@
 """What the operator listener acts on."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,8 +10,12 @@ from gate.core.settings import Settings
 from gate.status import Status
 
 
-class NotKept(Exception):
-    """The order could be written neither to the store nor to the state directory; it is not in force."""
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """What came of asking for one. With ``problems`` nothing happens; ``need_restart`` are settings that stay as they are."""
+
+    problems: list[str]
+    need_restart: list[str]
 
 
 class Backend(Protocol):
@@ -27,6 +32,6 @@ class Backend(Protocol):
     def history(self, room: str) -> list[tuple[float, int]]: ...
     async def change(self, change: Callable[[Orders], Orders], *, who: str) -> Orders: ...
     async def audit(self, limit: int) -> list[dict[str, Any]]: ...
-    async def reload(self, *, who: str) -> list[str]: ...
+    async def reload(self, *, who: str) -> Reload: ...
     def config(self) -> dict[str, Any]: ...
     def emails_csv(self) -> bytes: ...

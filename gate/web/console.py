@@ -22,8 +22,9 @@ from gate import resources
 from gate.core.orders import Orders
 from gate.core.words import RoomMode, Shedding, Switch
 from gate.operators import Operators, Role
+from gate.private import NotKept
 from gate.status import RoomStatus
-from gate.web.backend import Backend, NotKept
+from gate.web.backend import Backend
 from gate.web.changes import FallbackChange, RoomChange, SheddingChange
 from gate.web.problems import Problem, explain, read_bytes
 from gate.web.sessions import COOKIE, LONGEST, SECURE_COOKIE, Session, Sessions, Tries
@@ -206,12 +207,15 @@ class Console:
         return await self._change(session, change.apply)
 
     async def reload(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        problems = await self._backend.reload(who=session.operator.name)
-        if problems:
+        reload = await self._backend.reload(who=session.operator.name)
+        if reload.problems:
             return self._say(
-                session, "The config file is not valid; the last good one stays. " + " ".join(problems), failed=True
+                session, "The config file cannot be used; the last good one stays. " + " ".join(reload.problems), failed=True
             )
-        return self._say(session, "The config file is valid; the workers are being replaced one by one.")
+        text = "The config file is valid; the workers are being replaced."
+        if reload.need_restart:
+            text += f" {', '.join(reload.need_restart)}: a change there needs a restart of the gate."
+        return self._say(session, text)
 
     async def _change(self, session: Session, change: Callable[[Orders], Orders], at: str = "switches") -> Response:
         before = (await self._backend.status()).version

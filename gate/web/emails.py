@@ -17,6 +17,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO
 
+from gate.private import NotKept
+
 BUSY = 5.0  # seconds to wait for another worker's write
 MAX_PENDING = 1024  # visitors whose address waits for the disk; more are told to try again
 _SCHEMA = """
@@ -42,10 +44,6 @@ _ADDRESS = re.compile(rf"(?P<local>{_LOCAL})@(?P<host>{_LABEL}(?:\.{_LABEL})+)")
 
 class BadAddress(ValueError):
     """This is not an e-mail address that we would write to."""
-
-
-class NotKept(Exception):
-    """The address is not on disk: it is full, not writable, or too many wait for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,8 +127,18 @@ def document() -> dict[str, Any]:
                     "Take the config file again",
                     {
                         "202": {
-                            "description": "The file is valid; the workers are being replaced one by one.",
-                            "content": _json({"type": "object", "properties": {"accepted": {"const": True}}}),
+                            "description": "The file is valid; the workers are being replaced. `need_restart` names the "
+                            "settings that a reload cannot change: they stay as they are. Should a worker not come up with "
+                            "the new config, the old one stays in force, and the status says so under `problems`.",
+                            "content": _json(
+                                {
+                                    "type": "object",
+                                    "properties": {
+                                        "accepted": {"const": True},
+                                        "need_restart": {"type": "array", "items": {"type": "string"}},
+                                    },
+                                }
+                            ),
                         }
                     },
                     role="operator",

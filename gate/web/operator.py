@@ -116,10 +116,10 @@ class Api:
         return JSONResponse(self._backend.config())
 
     async def reload(self, request: Request, operator: Operator) -> Response:
-        problems = await self._backend.reload(who=operator.name)
-        if problems:
-            raise Problem(422, "The config file is not valid; the last good one stays in force.", problems=problems)
-        return JSONResponse({"accepted": True}, status_code=202)
+        reload = await self._backend.reload(who=operator.name)
+        if reload.problems:
+            raise Problem(422, "The config file cannot be used; the last good one stays in force.", problems=reload.problems)
+        return JSONResponse({"accepted": True, "need_restart": reload.need_restart}, status_code=202)
 
     async def emails(self, request: Request, operator: Operator) -> Response:
         body = await asyncio.to_thread(self._backend.emails_csv)

@@ -9,8 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gate.web.backend import NotKept as OrdersNotKept
-from gate.web.emails import NotKept as EmailsNotKept
+from gate.private import NotKept
 
 BODY_LIMIT = 64 << 10  # bytes
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -100,8 +99,7 @@ async def _broken(_: Request, __: Exception) -> Response:
 HANDLERS: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     HTTPException: _problem,
     ValidationError: _invalid,
-    OrdersNotKept: _not_kept,
-    EmailsNotKept: _not_kept,
+    NotKept: _not_kept,
     500: _broken,
 }
 """For :class:`starlette.applications.Starlette`."""

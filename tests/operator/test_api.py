@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gate import audit
-from gate.backend import load_orders
+from gate.backend import OrdersFile
 from gate.core.orders import Orders, RoomOrders
 from gate.core.words import RoomMode, Switch
 from tests.operator.conftest import Listener
@@ -214,7 +214,7 @@ def test_ready_follows_the_workers(gate: Listener) -> None:
 def test_orders_survive_a_restart(gate: Listener) -> None:
     gate.api("PATCH", "/api/v1/rooms/checkout", '{"mode": "hold", "message": "Häuser 🏠"}')
     gate.stop()
-    assert load_orders(gate.state).room("checkout") == RoomOrders(RoomMode.HOLD, message="Häuser 🏠")
+    assert OrdersFile(gate.state).read().room("checkout") == RoomOrders(RoomMode.HOLD, message="Häuser 🏠")
     gate.start()
     gate.beat()
     assert gate.api("GET", "/api/v1/status").json()["rooms"][0]["mode"] == "hold"
@@ -227,7 +227,7 @@ def test_orders_work_without_the_store_and_reach_it_later(gate: Listener, store:
     reply = gate.api("PUT", "/api/v1/fallback", '{"mode": "on"}')
     assert reply.status == 200
     assert not reply.json()["stored"]
-    assert load_orders(gate.state).fallback is Switch.ON  # where the workers look
+    assert OrdersFile(gate.state).read().fallback is Switch.ON  # where the workers look
     version = reply.json()["version"]
     entries = gate.api("GET", "/api/v1/audit").json()["entries"]
     assert [entry["what"] for entry in entries] == ["fallback: auto → on", "shedding: auto → 1"]

@@ -1,0 +1,99 @@
+"""Whether a gate can run with a config: the one examination of `gate check`, the start, every reload and the API.
+
+:mod:`gate.config` judges what the file says. A config that reads well can still ask for what a worker cannot make: a page
+around a logo that is no picture, networks of a CDN that nobody knows here, a certificate without its key. A worker that
+finds this out while it starts is too late. What became of the last reload stands in ``run/refused``, if it changed nothing.
+"""
+
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from gate import config
+from gate.config import Finding
+from gate.core.address import Trust, UnknownEdge
+from gate.core.settings import Edge, Settings
+from gate.edges import presets
+from gate.web.artwork import PageError, can
+from gate.web.pages import Pages
+
+FIXED = ("listen", "operator", "store", "state")  # these hold sockets and files: a change needs a restart
+_REFUSED = "refused"
+
+
+def examine(path: Path, environ: Mapping[str, str] | None = None) -> config.Report:
+    """As :func:`gate.config.examine`, and whether the processes of a gate would start with it. It blocks."""
+    return config.examine(path, environ, also=(_edge, _tls, _pages))
+
+
+def need_restart(old: Settings, new: Settings) -> list[str]:
+    """Which settings differ that a reload cannot change."""
+    return [name for name in FIXED if getattr(old, name) != getattr(new, name)]
+
+
+def with_fixed(old: Settings, new: Settings) -> Settings:
+    """``new``, but with what only a restart can change from ``old``."""
+    return new.model_copy(update={name: getattr(old, name) for name in FIXED})
+
+
+def tell(run: Path, refused: str | None) -> None:
+    """Why the last reload changed nothing; None when it was done. Raises :class:`OSError`."""
+    path = run / _REFUSED
+    if refused is None:
+        path.unlink(missing_ok=True)
+    else:
+        fresh = run / f".{_REFUSED}"
+        fresh.write_text(refused, encoding="utf-8")
+        fresh.replace(path)
+
+
+def told(run: Path) -> str | None:
+    """What :func:`tell` said last."""
+    try:
+        return (run / _REFUSED).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _edge(settings: Settings) -> Iterator[Finding]:
+    known = presets(settings.state)
+    for index, trusted in enumerate(settings.edge.trust):
+        try:
+            Trust.of(Edge(trust=[trusted]), known)
+        except UnknownEdge as error:
+            yield Finding(("edge", "trust", index), str(error))
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    if settings.tls is None:
+        return
+    try:
+        # the password of an encrypted key would be asked for on the terminal, where a gate has none
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls.certificate, settings.tls.key, password="")
+    except ssl.SSLError as error:
+        why = (error.reason or str(error)).replace("_", " ").lower()
+        yield Finding(("tls",), f"the certificate and its key cannot be used ({why}); both are PEM, the key without a password")
+    except OSError as error:
+        yield Finding(("tls",), f"the certificate or its key cannot be read ({error.strerror})")
+
+
+def _pages(settings: Settings) -> Iterator[Finding]:
+    for index, route in enumerate(settings.routes):
+        if route.fallback is not None:
+            try:
+                can(route.fallback)
+            except PageError as error:
+                where, text = _place(error)
+                yield Finding(("routes", index, *where), text)
+                return
+    try:
+        Pages(settings)
+    except PageError as error:
+        yield Finding(*_place(error))
+
+
+def _place(error: PageError) -> tuple[tuple[str, ...], str]:
+    """``brand.logo: it is no picture`` → the path of the setting, and what is wrong."""
+    found = re.fullmatch(r"((?:brand|fallback)(?:\.[a-z]+)*): (.*)", str(error), re.DOTALL)
+    return (tuple(found[1].split(".")), found[2]) if found else ((), str(error))
