@@ -28,18 +28,26 @@ def free_port():
         return sock.getsockname()[1]
 
 
-@contextlib.asynccontextmanager
-async def nginx(directory, shop_port, gate_port, change=lambda text: text):
-    """Runs the shipped file with our ports in it."""
-    port = free_port()
+def shipped(shop_port, gate_port, port):
+    """edge/nginx/nginx.conf, with our ports in it."""
     text = (ROOT / "edge" / "nginx" / "nginx.conf").read_text()
     for theirs, ours in (("9000", shop_port), ("8080", gate_port), ("8000", port)):
         text, count = re.subn(rf"(server|listen) 127\.0\.0\.1:{theirs};", rf"\1 127.0.0.1:{ours};", text)
         assert count == 1
+    return text
+
+
+def command(directory, file):
+    return [str(NGINX), "-p", f"{directory}/", "-c", str(file), "-g", "daemon off; master_process off;"]
+
+
+@contextlib.asynccontextmanager
+async def nginx(directory, shop_port, gate_port, change=lambda text: text):
+    """Runs the shipped file."""
+    port = free_port()
     file = directory / "nginx.conf"
-    file.write_text(change(text))
-    command = [str(NGINX), "-p", f"{directory}/", "-c", str(file), "-g", "daemon off; master_process off;"]
-    process = await asyncio.create_subprocess_exec(*command)
+    file.write_text(change(shipped(shop_port, gate_port, port)))
+    process = await asyncio.create_subprocess_exec(*command(directory, file))
     try:
 
         def answers():
