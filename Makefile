@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.dev-installed
 RUN_STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types unit e2e browser load bench demo-oscar dist clean debian help
+.PHONY: demo test lint types unit e2e browser load bench conformance demo-oscar dist clean debian help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,13 @@ test: $(STAMP) debian ## every test, in its short form
 
 debian: ## Debian packages for the tests: chromium, redis-server (as root; else it says what is left out)
 	@.ci/debian
+
+conformance: $(STAMP) ## public suites through the gate: Autobahn, http-cache-tests, slowhttptest, httplint
+	@command -v slowhttptest >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends slowhttptest; } || \
+		echo "left out: slow attacks; install Debian's slowhttptest to run them"
+	@command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix .cache/conformance http-cache-tests@0.4.5 || \
+		echo "left out: http-cache-tests; install node and npm to run them"
+	FULL=1 $(BIN)/pytest tests/conformance tests/wire/test_isolation.py tests/wire/test_framing_corpus.py $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -205,7 +205,8 @@ class Answering(asyncio.Protocol):
         if self.tls:
             self._close()
             return
-        self.transport.write_eof()
+        with contextlib.suppress(OSError):  # gone already: connection_lost is on its way
+            self.transport.write_eof()
         self.door.wheel.watch(self, DRAIN_SECONDS)
 
     def _close(self) -> None:

