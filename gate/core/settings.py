@@ -146,9 +146,7 @@ class Edge(Model):
         trusted = [ip_network(text) for text in self.trust if text not in EDGE_PRESETS]
         for asking in self.ask:
             if not any(asking.version == network.version and asking.subnet_of(network) for network in trusted):
-                raise ValueError(
-                    f"{asking} is in `ask` and in no network of `trust`; whoever asks is believed: add it there"
-                )
+                raise ValueError(f"{asking} is in `ask` and in no network of `trust`; whoever asks is believed: add it there")
         return self
 
 

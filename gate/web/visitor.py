@@ -22,9 +22,10 @@ from gate.core.settings import Settings
 from gate.core.snapshot import Snapshot
 from gate.core.visit import Form, Visit
 from gate.core.words import Outcome, Reason
+from gate.private import NotKept
 from gate.web.authorize import authorize
 from gate.web.documents import PRIVATE
-from gate.web.emails import BadAddress, Emails, NotKept, parse_address
+from gate.web.emails import BadAddress, Emails, parse_address
 from gate.web.links import checked_path
 from gate.web.pages import Pages
 from gate.web.status import StatusBoard
@@ -138,6 +139,8 @@ class Endpoints:
         if visit.accepts == "json":
             return self._standing(visit, decision, name, waiting=202)
         back = checked_path(form.get("to", "")) or "/"
+        if decision.outcome is Outcome.LIMIT:
+            return self._page(visit, decision, name, back)
         if decision.outcome is not Outcome.FORWARD and form.get("resend"):
             return self._go(visit, decision, f"/__gate/rooms/{name}/ticket?to={quote(back, safe='')}", inside=True)
         return self._go(visit, decision, back)
@@ -149,6 +152,8 @@ class Endpoints:
             answer = pages.entered(visit, decision, name, now)
         elif decision.outcome is Outcome.CLOSED:
             answer = pages.closed(visit, decision, view)
+        elif decision.outcome is Outcome.LIMIT:
+            answer = pages.limited(visit, decision)
         else:
             given = pages.waiting(visit, decision, view, now)
             answer = Answer(waiting, given.headers, given.body)
@@ -172,6 +177,8 @@ class Endpoints:
         pages, view = self._engine.pages, self._engine.snapshot.rooms[name]
         if decision.outcome is Outcome.CLOSED:
             answer = pages.closed(visit, decision, view, back=back)
+        elif decision.outcome is Outcome.LIMIT:
+            answer = pages.limited(visit, decision)
         else:
             answer = pages.waiting(visit, decision, view, self._engine.now(), back=back)
         return self._personal(visit, decision, answer)
