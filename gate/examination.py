@@ -89,11 +89,11 @@ def _pages(settings: Settings) -> Iterator[Finding]:
                 return
     try:
         Pages(settings)
-    except PageError as error:
+    except ValueError as error:  # PageError, or a template that is not UTF-8
         yield Finding(*_place(error))
 
 
-def _place(error: PageError) -> tuple[tuple[str, ...], str]:
+def _place(error: ValueError) -> tuple[tuple[str, ...], str]:
     """``brand.logo: it is no picture`` → the path of the setting, and what is wrong."""
     found = re.fullmatch(r"((?:brand|fallback)(?:\.[a-z]+)*): (.*)", str(error), re.DOTALL)
     return (tuple(found[1].split(".")), found[2]) if found else ((), str(error))

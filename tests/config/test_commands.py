@@ -66,6 +66,37 @@ def test_check_reports_everything_and_fails(run, tmp_path):
     assert [problem["path"] for problem in found["problems"]] == ["workers", "listen"]
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "says"),
+    [
+        (
+            "workers: 2\nedge:\n  trust:\n    - 10.0.0.0/8\n    - cloudfront\n",
+            "5: edge.trust[1]",
+            "gate edge refresh cloudfront",
+        ),
+        ("workers: 2\nbrand:\n  logo: logo.svg\n", "3: brand.logo", "neither SVG nor PNG"),
+        ("workers: 2\nbrand:\n  languages: [en, xx]\n", "3: brand.languages", "xx"),
+        ("fallback:\n  page: page.html\n", "2: fallback.page", "Expected an expression"),
+        (
+            "routes:\n  - match: /a\n  - match: /b\n    breaker: {}\n    fallback: {text: x, headers: {Content-Length: '5'}}\n",
+            "5: routes[1].fallback.headers",
+            "cannot be set",
+        ),
+        ("workers: 2\ntls: {certificate: logo.svg, key: logo.svg}\n", "2: tls", "both are PEM"),
+    ],
+)
+def test_what_no_worker_could_be_made_of_is_a_mistake(run, tmp_path, text, place, says):
+    (tmp_path / "logo.svg").write_text("this is no picture")
+    (tmp_path / "page.html").write_text("{# floodgate template #}{% for %}{{ brand }}")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(text)
+    result = run("check", str(bad))
+    assert result.exit_code == 1, result.stdout
+    (problem, _) = result.stderr.splitlines()
+    assert f"bad.yaml:{place}: " in problem
+    assert says in problem
+
+
 def test_a_warning_is_shown_and_passes(run, tmp_path):
     doubtful = tmp_path / "doubtful.yaml"
     doubtful.write_text("operator: {listen: 0.0.0.0:8081}\n")

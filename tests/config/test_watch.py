@@ -100,3 +100,17 @@ async def test_a_link_into_another_directory_is_looked_at_anyway(tmp_path, monke
     path.symlink_to(real)
     async with aclosing(config.changes(path)) as stream:
         await noticed(asyncio.ensure_future(anext(stream)), in_place(real))
+
+
+async def test_an_edit_since_the_file_was_read_is_noticed_at_once(tmp_path, only_events):
+    path = tmp_path / "gate.yaml"
+    path.write_text("workers: 1\n")
+    read = config.digest(path)
+    path.write_text("workers: 2\n")
+    async with aclosing(config.changes(path, read)) as stream, asyncio.timeout(DEADLINE):
+        await anext(stream)
+    async with aclosing(config.changes(path, config.digest(path))) as stream:
+        pending = asyncio.ensure_future(anext(stream))
+        done, _ = await asyncio.wait({pending}, timeout=0.5)
+        assert not done
+        await noticed(pending, in_place(path))

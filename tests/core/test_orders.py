@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gate.core.orders import Orders, RoomOrders
 from gate.core.settings import Room
@@ -28,7 +30,60 @@ def test_a_document_comes_back_as_it_went():
     assert Orders.from_json(orders.to_json()) == orders
 
 
-@pytest.mark.parametrize("junk", [{}, {"version": 1}, {"version": 1, "fallback": "maybe", "shedding": "auto", "rooms": {}}])
+DOCUMENT = {"version": 1, "fallback": "auto", "shedding": "auto", "rooms": {}}
+ROOM_ORDERS = {"mode": "auto", "rate": None, "burst": None, "active": None, "message": None}
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        None,
+        [],
+        "orders",
+        {},
+        {"version": 1},
+        *({**DOCUMENT, "version": version} for version in (None, "1", 1.5, -1, True, [])),
+        {**DOCUMENT, "fallback": "maybe"},
+        {**DOCUMENT, "shedding": ["auto"]},
+        {**DOCUMENT, "rooms": []},
+        {**DOCUMENT, "rooms": {"checkout": None}},
+        {**DOCUMENT, "rooms": {"checkout": {}}},
+        *(
+            {**DOCUMENT, "rooms": {"checkout": {**ROOM_ORDERS, **wrong}}}
+            for wrong in (
+                {"mode": 1},
+                {"rate": 5},
+                {"rate": "many"},
+                {"burst": "3"},
+                {"burst": -1},
+                {"active": 1.0},
+                {"active": False},
+                {"message": {}},
+            )
+        ),
+    ],
+    ids=str,
+)
 def test_a_strange_document_is_refused(junk):
-    with pytest.raises((ValueError, KeyError)):
+    with pytest.raises(ValueError):
         Orders.from_json(junk)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(DOCUMENT, JSON)) | JSON, JSON)
+def test_whatever_is_taken_can_be_followed(junk, room):
+    rooms = {"checkout": {**ROOM_ORDERS, **room} if isinstance(room, dict) else room}
+    for document in (junk, {**DOCUMENT, "rooms": rooms}):
+        try:
+            orders = Orders.from_json(document)
+        except ValueError:
+            continue
+        for found in orders.rooms.values():
+            found.amount_and_period(ROOM), found.burst_of(ROOM), found.active_of(ROOM), found.message_of(ROOM)
+        assert Orders.from_json(orders.to_json()) == orders

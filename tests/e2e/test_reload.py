@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 
 JSON = {"Accept": "application/json"}
 HTML = {"Accept": "text/html"}
-ENDS = 15.0  # seconds: nobody has anything to finish; draining for its own sake would take 30
+ENDS = 20.0  # seconds: nobody has anything to finish, and draining for its own sake would take 30
+ROLLS = 40.0  # seconds: three processes start one after the other, twice where an edit is noticed and asked for too
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +110,9 @@ def test_a_config_that_no_worker_could_run_is_refused_by_everybody_and_a_better_
     change(gate, brand={"name": "Better & Sons"}, listen="127.0.0.1:1")
     answer = reload(gate)
     assert (answer.status, answer.json()) == (202, {"accepted": True, "need_restart": ["listen"]})
-    eventually(lambda: named("Better &amp; Sons"), 20)
+    eventually(lambda: named("Better &amp; Sons"), ROLLS)
     eventually(lambda: gate.status()["problems"] == [], 10)
-    eventually(lambda: len(workers(gate)) == 3 and not workers(gate) & before, 20, what="the old ones have gone")
+    eventually(lambda: len(workers(gate)) == 3 and not workers(gate) & before, ROLLS, what="the old ones have gone")
     ends(gate)
 
 
@@ -122,8 +123,8 @@ def test_a_successor_that_does_not_come_up_changes_nothing(gate: Gate) -> None:
     counters.rename(counters.with_name("elsewhere"))
     counters.write_text("no directory: a worker cannot count, and does not start")
     change(gate, brand={"name": "Never Seen"})
-    eventually(lambda: said(gate, "reload_stuck"), 20)
-    eventually(lambda: workers(gate) == before, 20, what="those that came up have gone, the old ones are there")
+    eventually(lambda: said(gate, "reload_stuck"), ROLLS)
+    eventually(lambda: workers(gate) == before, ROLLS, what="those that came up have gone, the old ones are there")
     assert any("last reload failed" in problem for problem in gate.status()["problems"])
     gate.api("PUT", "/api/v1/fallback", {"mode": Switch.ON})
     eventually(lambda: {fetch(gate.url + "/").decision for _ in range(8)} == {"fallback; reason=ordered"}, 5)
@@ -135,7 +136,7 @@ def test_a_successor_that_does_not_come_up_changes_nothing(gate: Gate) -> None:
     counters.with_name("elsewhere").rename(counters)
     process_of(gate).signal(signal.SIGHUP)  # the file has not changed; asked to, the gate tries again
     gate.api("PUT", "/api/v1/fallback", {"mode": Switch.AUTO})
-    eventually(lambda: named("Never Seen"), 20)
+    eventually(lambda: named("Never Seen"), ROLLS)
     eventually(lambda: gate.status()["problems"] == [], 10)
     ends(gate)
 
@@ -143,7 +144,7 @@ def test_a_successor_that_does_not_come_up_changes_nothing(gate: Gate) -> None:
 def test_sigterm_ends_a_gate_whose_reload_hangs(gate: Gate) -> None:
     before = workers(gate)
     change(gate, brand={"name": "Slow"})
-    (fresh, *_) = eventually(lambda: workers(gate) - before, 15)
+    (fresh, *_) = eventually(lambda: workers(gate) - before, ROLLS)
     os.kill(fresh, signal.SIGSTOP)  # it will never be ready, and does not hear SIGTERM
     ends(gate)
     assert not Path(f"/proc/{fresh}/cmdline").exists() or not Path(f"/proc/{fresh}/cmdline").read_bytes()
@@ -160,7 +161,7 @@ def test_an_edit_while_the_gate_starts_is_noticed(tmp_path: Path, shop: Shop) ->
     starting.join()
     try:
         named = brand(gate)
-        eventually(lambda: named("In Time"), 20)
+        eventually(lambda: named("In Time"), ROLLS)
     finally:
         gate.stop()
 
@@ -173,7 +174,7 @@ def test_workers_that_drain_are_not_shown(gate: Gate) -> None:
             visitor.sendall(b"POST /cart/add HTTP/1.1\r\nHost: shop\r\nContent-Length: 2\r\n\r\nx")
         eventually(lambda: gate.status()["in_flight"] == 6, 10)
         change(gate, workers=1)
-        eventually(lambda: said(gate, "config_applied"), 20)
+        eventually(lambda: said(gate, "config_applied"), ROLLS)
         eventually(lambda: len(gate.status()["workers"]) == 1, 5, what="the two of before say no more")
         (now,) = {worker["pid"] for worker in gate.status()["workers"]}
         assert now not in before

@@ -83,6 +83,25 @@ def test_a_worker_takes_only_its_own_file_away(tmp_path: Path) -> None:
     heartbeat.remove(tmp_path, 0, os.getpid())
 
 
+def test_the_younger_of_two_workers_with_one_number_has_the_word(tmp_path: Path) -> None:
+    successor = replace(BEAT, pid=200, started=NOW)
+    heartbeat.write(tmp_path, BEAT)
+    heartbeat.write(tmp_path, successor)
+    heartbeat.write(tmp_path, replace(BEAT, time=NOW + 1))
+    assert heartbeat.read(tmp_path, NOW) == [successor]
+    later = NOW + heartbeat.STALE + 1  # the successor did not live
+    heartbeat.write(tmp_path, replace(BEAT, time=later))
+    assert [beat.pid for beat in heartbeat.read(tmp_path, later)] == [BEAT.pid]
+
+
+def test_a_new_gate_knows_nothing_of_the_workers_of_the_last(tmp_path: Path) -> None:
+    heartbeat.write(tmp_path, BEAT)
+    (tmp_path / ".worker-3.77").write_text("half a file of a worker that was killed")
+    (tmp_path / "gate.lock").touch()
+    heartbeat.wipe(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["gate.lock"]
+
+
 def test_one_picture_of_several_workers() -> None:
     other = replace(BEAT, worker=1, taken=NOW, in_flight=3, rooms={"checkout": RoomBeat(waiting=9, tokens=1.23456)})
     status = picture(BEAT, other)
