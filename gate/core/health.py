@@ -26,7 +26,9 @@ class Health:
     _held_until: float = field(default=0.0, repr=False)
 
     def record(self, ok: bool, now: float) -> None:
-        """The result of one active check."""
+        """The result of one active check. One that fails sees what the visitors saw: then the checks are right after all."""
+        if not ok:
+            self._held_until = 0.0
         if ok == self.up or (ok and now < self._held_until):
             self._run = 0
             return

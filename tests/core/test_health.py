@@ -63,3 +63,13 @@ def test_good_checks_lift_a_passive_fall_only_after_a_while():
     health.record(True, 100 + HOLD)
     health.record(True, 101 + HOLD)
     assert health.up
+
+
+def test_a_passive_fall_that_the_checks_see_too_ends_with_the_checks():
+    health = Health(fall=1, rise=2)
+    for _ in range(4):
+        health.record_trouble(100)
+    health.record(False, 101)
+    health.record(True, 102)
+    health.record(True, 103)
+    assert health.up
