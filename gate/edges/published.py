@@ -32,7 +32,7 @@ def fetch(cdn: Cdn, today: str, urls: tuple[str, ...] | None = None) -> NetworkL
 class _SameHost(urllib.request.HTTPRedirectHandler):
     """Follows redirects only where they stay with the CDN: a list of whom to trust comes from nobody else."""
 
-    def redirect_request(  # noqa: PLR0917 - the signature of the standard library
+    def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2]:
