@@ -20,7 +20,11 @@ ENV PATH=/opt/floodgate/bin:$PATH \
 USER 10001
 # The only place that is written to; everything else may be read-only (docker run --read-only).
 VOLUME /var/lib/floodgate
-EXPOSE 8080 8081
+# The visitors' side only. The operators' side stays on the container's own loopback, where `docker exec … gate status` finds
+# it: on 0.0.0.0 every container of the same network could reach it, published or not, and it speaks plain HTTP with tokens.
+# Who needs it outside sets GATE_OPERATOR__LISTEN=0.0.0.0:8081 and publishes that port to the operators' network alone.
+EXPOSE 8080
+# Does a worker serve? Asked on the operators' side, which speaks plain HTTP whatever `tls` and `hosts` say about the other.
 HEALTHCHECK --interval=5s --timeout=2s --start-period=10s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/__gate/live', timeout=2)"]
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8081/ready', timeout=2)"]
 CMD ["gate", "serve"]
