@@ -101,10 +101,8 @@ def test_its_command_serves_and_its_health_check_tells(built, tmp_path):
     serve = next(json.loads(rest) for first, rest in steps() if first == "CMD")
 
     def healthy() -> bool:
-        return (
-            subprocess.run(check, check=False, env=environment, cwd=tmp_path, timeout=30, stderr=subprocess.DEVNULL).returncode
-            == 0
-        )
+        done = subprocess.run(check, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL, timeout=30, check=False)
+        return done.returncode == 0
 
     assert not healthy()
     with (tmp_path / "log").open("wb") as log:
