@@ -53,8 +53,7 @@ def test_it_runs_the_demo(wheel, tmp_path):
         demo.send_signal(signal.SIGINT)
         code = demo.wait(60)
     assert code == 0
-    alive = [path.name for path in Path("/proc").iterdir() if path.name.isdigit() and str(venv).encode() in _command(path)]
-    assert alive == []
+    eventually(lambda: not _alive(venv), 10, what="nothing of the demo is left running")
 
 
 def _status(url: str) -> int:
@@ -62,6 +61,11 @@ def _status(url: str) -> int:
         return fetch(url, timeout=3).status
     except OSError:
         return 0
+
+
+def _alive(venv: Path) -> list[str]:
+    """Ids of the processes that run something of ``venv``."""
+    return [path.name for path in Path("/proc").iterdir() if path.name.isdigit() and str(venv).encode() in _command(path)]
 
 
 def _command(process: Path) -> bytes:
