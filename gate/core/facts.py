@@ -72,7 +72,7 @@ def read_visit(
             405,
             Reason.METHOD,
             f"{method.upper()} is not served here",
-            ((b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),),
+            ((b"allow", _ALLOW),),
         )
     _check_fields(headers)
     _check_framing(headers)
