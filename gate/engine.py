@@ -5,6 +5,7 @@ keeps the :class:`~gate.core.snapshot.Snapshot` that every decision reads. The w
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from gate.core.settings import Limit, Room, Settings
 from gate.core.settle import Result, Trouble, is_failure, settle
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Form, Visit
-from gate.core.words import Outcome, Reason, RoomMode, RouteClass
+from gate.core.words import Order, Outcome, Reason, RoomMode, RouteClass
 from gate.reception import Desk
 from gate.store.line import Line
 from gate.store.link import StoreUnavailable
@@ -148,6 +149,11 @@ class Engine:
             burst=orders.burst_of(room),
             active=orders.active_of(room),
             message=orders.message_of(room),
+            opens=room.opens or 0.0,
+            closes=math.inf if room.closes is None else room.closes,
+            draw=room.order is Order.RANDOM,
+            maximum=room.maximum,
+            left=orders.left,
         )
         state = self._states.get(name)
         if state is None:
@@ -164,6 +170,9 @@ class Engine:
             present=state.present,
             admitted_per_second=state.admitted_per_second,
             revoked=state.revoked,
+            drawn=state.drawn,
+            seed=bytes.fromhex(state.seed),
+            left=state.left if orders.left is None else orders.left,
         )
 
     def terms(self, room: Room) -> Terms:
@@ -180,6 +189,12 @@ class Engine:
             active=orders.active_of(room),
             session=room.session,
             mode=RoomMode.HOLD if self.snapshot.fallback_on and orders.mode is RoomMode.AUTO else orders.mode,
+            opens=room.opens or 0.0,
+            closes=math.inf if room.closes is None else room.closes,
+            draw=room.order is Order.RANDOM,
+            maximum=room.maximum,
+            grace=room.grace,
+            groups=tuple((name, group.share) for name, group in room.groups.items()),
         )
         self._terms[room.name] = self.orders, self.snapshot, terms
         return terms

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gate.config.problems import Severity
 from gate.config.tree import Step
 from gate.core.pattern import Pattern
-from gate.core.settings import Settings
+from gate.core.settings import Room, Settings
 from gate.core.words import Order
 
 LOGO_BYTES = 6 << 10
@@ -99,8 +99,18 @@ def _rooms(settings: Settings) -> Iterator[Finding]:
         if room.active is not None and room.burst > room.active:
             text = f"a burst of {room.burst} never fits into a room for {room.active} (`active`); lower one or raise the other"
             yield Finding((*here, "burst"), text, "warning")
-        if room.order is Order.RANDOM:
-            yield Finding((*here, "order"), "`random` is not available in this version; write `fifo`, or leave it out")
+        yield from _times_and_groups(room, here)
+
+
+def _times_and_groups(room: Room, here: tuple[Step, ...]) -> Iterator[Finding]:
+    if room.order is Order.RANDOM and room.opens is None:
+        text = "`random` draws at the opening, and there is none; add `opens`, like 2026-11-27 12:00 Europe/Berlin"
+        yield Finding((*here, "order"), text)
+    if room.opens is not None and room.closes is not None and room.closes <= room.opens:
+        yield Finding((*here, "closes"), "not after `opens`; a sale needs some time in between")
+    if (together := sum(group.share for group in room.groups.values())) > 0.9:
+        text = f"the shares are {together:.0%} together, and the others would starve; leave them 10% of the rate at least"
+        yield Finding((*here, "groups"), text)
 
 
 def _limits(settings: Settings) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ OWN_PREFIX = "/__gate"
 STORE_RETRY = 10.0  # seconds a visitor is asked to wait while the store is away
 MISSED_RETRY = 2.0  # the same when it was only this question that got no answer
 HOLD_RETRY = 20.0
+FULL_RETRY = 60.0
 DOWN_RETRY = 10.0  # while the shop itself is down
 _NOTHING_TOLD = Told()
 
@@ -92,16 +93,23 @@ def may_enter(visit: Visit, snapshot: Snapshot, room: Room, told: Told) -> Decis
 def _newcomer(
     visit: Visit, room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | None, told: Told
 ) -> Decision | Ask:
-    if view.mode is RoomMode.CLOSED:
-        return Decision(Outcome.CLOSED, Reason.ROOM_CLOSED, room=room.name, ticket=ticket)
+    over = _is_over(view, snapshot.taken)
+    if over is not None:
+        return Decision(Outcome.CLOSED, over, room=room.name, ticket=ticket)
     if told.entry is not None and told.entry.status != "spent":
         entry = told.entry
+        if entry.status == "full":
+            return Decision(Outcome.CLOSED, Reason.LINE_FULL, room=room.name, retry_after=entry.retry_after)
+        if entry.reason in (Reason.ROOM_CLOSED, Reason.SALE_OVER) and entry.status == "waiting":
+            return Decision(Outcome.CLOSED, entry.reason, room=room.name, ticket=ticket)
         if entry.status == "entered":
             granted = Pass(room.name, entry.ticket.id, snapshot.taken, entry.expires)
             return Decision(Outcome.FORWARD, Reason.ADMITTED, room=room.name, ticket=entry.ticket, granted=granted)
         return _wait(room, entry.reason, entry.ticket, entry.retry_after)
     if ticket is None and not may_join(visit):
         return _wait(room, Reason.LINE, None, MISSED_RETRY)
+    if ticket is None and view.maximum is not None and view.waiting >= view.maximum:
+        return Decision(Outcome.CLOSED, Reason.LINE_FULL, room=room.name, retry_after=FULL_RETRY)
     if ticket is None and not told.entry_failed:
         return Join(room)  # also without the store: then it is a place by time, behind everyone who has a number
     if ticket is None or told.entry_failed or not snapshot.store_up:
@@ -110,9 +118,25 @@ def _newcomer(
         return _wait(room, Reason.ORIGIN_DOWN, ticket, DOWN_RETRY)
     if view.mode is RoomMode.HOLD:
         return _wait(room, Reason.HOLD, ticket, HOLD_RETRY)
+    if snapshot.taken < view.opens:
+        return _wait(room, Reason.NOT_OPEN, ticket, until_opening(view, snapshot.taken))
     if is_called(ticket, view):
         return Claim(room, ticket)
     return _wait(room, Reason.LINE, ticket, None)
+
+
+def _is_over(view: RoomView, now: float) -> Reason | None:
+    """Why nobody new enters any more, if so."""
+    if view.mode is RoomMode.CLOSED:
+        return Reason.ROOM_CLOSED
+    if view.left == 0:
+        return Reason.SOLD_OUT
+    return Reason.SALE_OVER if now >= view.closes else None
+
+
+def until_opening(view: RoomView, now: float) -> float:
+    """Seconds until a visitor should look again: at the opening, or well before when it is far away."""
+    return min(HOLD_RETRY, max(2.0, view.opens - now))
 
 
 def may_join(visit: Visit) -> bool:
@@ -132,7 +156,7 @@ def is_called(ticket: Ticket, view: RoomView) -> bool:
     the store was away, is called only the store can tell."""
     if ticket.number >= AWAY:
         return True
-    return ticket.epoch < view.epoch or (ticket.epoch == view.epoch and ticket.number <= view.serving)
+    return ticket.epoch < view.epoch or (ticket.epoch == view.epoch and view.turn_of(ticket.number) <= view.serving)
 
 
 def _with_pass(held: Pass, room: Room, now: float) -> Decision:

@@ -75,9 +75,10 @@ class Entry:
 
     ``entered``: ``ticket`` has its pass until ``expires``. ``waiting``: not yet, ask again in ``retry_after`` seconds;
     ``reason`` says what is missing. ``spent``: the ticket's pass is over or was given back, a new ticket is needed.
+    ``full``: the line is at its maximum, and the ticket has no place in it.
     """
 
-    status: Literal["entered", "waiting", "spent"]
+    status: Literal["entered", "waiting", "spent", "full"]
     ticket: Ticket
     expires: float = 0.0  # Unix time, seconds
     retry_after: float = 0.0

@@ -1,5 +1,6 @@
 """One room's line, in values: what it grants, how it stands, what is remembered of it, how fast it moves."""
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -27,6 +28,12 @@ class Terms:
     active: int | None = None
     session: float = 600.0
     mode: RoomMode = RoomMode.AUTO
+    opens: float = 0.0  # Unix time, seconds, by the store's clock; nobody enters before
+    closes: float = math.inf  # nor from then on
+    draw: bool = False  # those numbered before `opens` are drawn then
+    maximum: int | None = None  # of the line
+    grace: float = 3600.0  # seconds for which a called visitor keeps its place
+    groups: tuple[tuple[str, float], ...] = ()  # name and share of the rate, the first one first
     step: int = field(init=False, repr=False)
     cost: int = field(init=False, repr=False)
 
@@ -65,6 +72,9 @@ class RoomState:
     present: float = 1.0  # the measured share of called visitors who come
     admitted: int = 0  # since the line began
     birth: str = ""  # names this incarnation of the store's record
+    drawn: int = 0  # so many were drawn; 0: no draw yet
+    seed: str = ""  # of the draw, hex; secret until then
+    left: int | None = None  # so much is left to sell, as the shop said last
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from limits import RateLimitItem
 from limits import parse as parse_limit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
+from gate.core.instants import format_instant, parse_instant
 from gate.core.pattern import Pattern
 
 Network = IPv4Network | IPv6Network
@@ -172,6 +173,30 @@ Matches = Annotated[
     WithJsonSchema({"anyOf": [_MATCH_SCHEMA, {"type": "array", "items": _MATCH_SCHEMA, "minItems": 1}]}),
 ]
 Positive = Annotated[int, Field(gt=0)]
+Instant = Annotated[
+    float,
+    BeforeValidator(parse_instant),
+    PlainSerializer(format_instant, return_type=str, when_used="json"),
+    text_schema(
+        r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2})?\s*(Z|[+-]\d{2}:\d{2}|\s[A-Za-z_/+-]+\d*)$",
+        *("2026-11-27T11:00:00Z", "2026-11-27 12:00 Europe/Berlin"),
+    ),
+]
+
+
+def _parse_share(value: Any) -> float:
+    found = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)\s*%", _single(value))
+    if found is None or float(found[1]) == 0:
+        raise ValueError(f"{value!r} is not a share; write a percentage above 0% and below 100%, like 30%")
+    return float(found[1]) / 100
+
+
+Share = Annotated[
+    float,
+    BeforeValidator(_parse_share),
+    PlainSerializer(lambda share: f"{share * 100:g}%", return_type=str, when_used="json"),
+    text_schema(r"^\d{1,2}(\.\d+)?\s*%$", "30%"),
+]
 
 
 def _resolve_file(value: FilePath, info: ValidationInfo) -> FilePath:
@@ -294,12 +319,25 @@ def _check_room_name(value: str) -> str:
     return value
 
 
+def _check_group_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", value):
+        raise ValueError(f"{value!r} is not a group's name; write lower-case letters, digits and -, a letter first, at most 16")
+    return value
+
+
+GroupName = Annotated[str, AfterValidator(_check_group_name), text_schema(r"^[a-z][a-z0-9-]{0,15}$", "members")]
 RoomName = Annotated[str, AfterValidator(_check_room_name), text_schema(r"^[a-z][a-z0-9-]{0,31}$", "checkout")]
 
 
 def check_session(seconds: float) -> float:
     if seconds < 10:
         raise ValueError(f"{format_duration(seconds)} is too short for a visitor to do anything; write 10s or more, better 10m")
+    return seconds
+
+
+def check_grace(seconds: float) -> float:
+    if not 60 <= seconds <= 86400:
+        raise ValueError(f"{format_duration(seconds)} is not a time to wait for a called visitor; write 1m to 24h")
     return seconds
 
 

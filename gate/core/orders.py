@@ -10,13 +10,14 @@ from gate.core.words import RoomMode, Shedding, Switch
 
 @dataclass(frozen=True, slots=True)
 class RoomOrders:
-    """None: as the config says. ``active`` 0 lifts the cap; ``message`` "" clears it."""
+    """None: as the config says. ``active`` 0 lifts the cap; ``message`` "" clears it; ``left`` is what is left to sell."""
 
     mode: RoomMode = RoomMode.AUTO
     rate: str | None = None
     burst: int | None = None
     active: int | None = None
     message: str | None = None
+    left: int | None = None
 
     def amount_and_period(self, room: Room) -> tuple[int, int]:
         """The rate in force: `amount` visitors per `period` seconds."""
@@ -60,6 +61,7 @@ class Orders:
                     "burst": room.burst,
                     "active": room.active,
                     "message": room.message,
+                    "left": room.left,
                 }
                 for name, room in self.rooms.items()
             },
@@ -81,6 +83,7 @@ class Orders:
 
 def _room(data: Any) -> RoomOrders:
     rate, burst, active, message = data["rate"], data["burst"], data["active"], data["message"]
+    left = data.get("left")  # unknown to older gates
     if rate is not None:
         parse_rate(rate)
     if not isinstance(message, str | None):
@@ -91,6 +94,7 @@ def _room(data: Any) -> RoomOrders:
         burst=None if burst is None else _whole(burst, least=0),
         active=None if active is None else _whole(active, least=0),
         message=message,
+        left=None if left is None else _whole(left, least=0),
     )
 
 

@@ -17,7 +17,9 @@ from gate.core.notation import (
     Duration,
     FieldName,
     File,
+    GroupName,
     Host,
+    Instant,
     Listen,
     Match,
     Matches,
@@ -26,11 +28,13 @@ from gate.core.notation import (
     Rate,
     RoomName,
     Server,
+    Share,
     Size,
     Store,
     Trusted,
     check_client,
     check_colour,
+    check_grace,
     check_language,
     check_session,
     check_url_path,
@@ -167,6 +171,13 @@ class Bypass(Model):
         return self
 
 
+class Group(Model):
+    """Visitors with an invitation (`gate invite`): a line of their own beside the common one."""
+
+    share: Share
+    """The part of the rate that is theirs while others wait too; what they do not use goes to the others."""
+
+
 class Room(Model):
     """A waiting room: the routes it guards, how many may enter per minute, how many may be inside."""
 
@@ -183,7 +194,17 @@ class Room(Model):
     session: Annotated[Duration, AfterValidator(check_session)] = 600.0
     """A pass lives this long after its last use."""
     order: Order = Order.FIFO
-    """`fifo`: first come, first served. `random`, a draw among those who came early, is not available in this version."""
+    """`fifo`: first come, first served. `random`: who comes before `opens` is drawn then; later ones stand behind."""
+    opens: Instant | None = None
+    """Nobody enters before; who comes earlier has a place and sees a countdown. An instant, or a local time with its zone."""
+    closes: Instant | None = None
+    """From then on nobody new enters, and the page says that the sale is over."""
+    maximum: Positive | None = None
+    """The longest line; who comes when it is full gets no place, and a page that says so."""
+    grace: Annotated[Duration, AfterValidator(check_grace)] = 3600.0
+    """Who was called and did not come in this time stands at the end of the line again; until then the next token is theirs."""
+    groups: dict[GroupName, Group] = {}
+    """Priority groups by name, the first one first; their shares together are at most 90%."""
     status: Literal[200, 202, 429, 503] = 503
     """Status of the waiting page."""
     shadow: bool = False
@@ -192,6 +213,17 @@ class Room(Model):
     """A word to everybody in line; the operator can change it live."""
     bypass: list[Bypass] = []
     """Who may pass without a pass."""
+
+
+class WithoutStore(Model):
+    """Who enters while the store is away. Passes in hand go on in any case, and tickets are given."""
+
+    closed: Duration = 30.0
+    """For so long nobody new: most outages are shorter."""
+    then: Literal["local", "closed"] = "local"
+    """`local`: each worker lets its part of 80 % of the rate in, in order as far as it knows it. `closed`: still nobody."""
+    gates: Positive = 1
+    """How many gates share the store: each takes its part of the rate."""
 
 
 class Limit(Model):
@@ -331,6 +363,7 @@ class Settings(Model):
     """`embedded` runs a private Valkey; several gates share `redis://`, `rediss://` or `unix://`."""
     store_password: SecretStr | None = None
     """Better from the environment (`GATE_STORE_PASSWORD`) or a secret file than from here."""
+    without_store: WithoutStore = WithoutStore()
     state: File = Field(FilePath("~/.local/state/floodgate"), validate_default=True)
     """Directory for the key ring, e-mails and operator credentials; 0700."""
     visitors: Visitors = Visitors()

@@ -1,8 +1,10 @@
 """An immutable picture of everything outside the request that a decision looks at; refreshed in the background."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gate.core.draw import drawn_place
 from gate.core.words import RoomMode, Shedding, Switch
 
 
@@ -27,6 +29,17 @@ class RoomView:
     present: float = 1.0  # the measured share of called visitors who come
     admitted_per_second: float = 0.0  # measured over the last minute; 0 when unknown
     revoked: frozenset[str] = frozenset()  # pass ids given back before their time
+    opens: float = 0.0  # Unix time, seconds; nobody enters before
+    closes: float = math.inf  # nor from then on
+    draw: bool = False  # those who come before `opens` are drawn then
+    drawn: int = 0  # so many were; 0: not yet
+    seed: bytes = b""  # of the draw; published once `drawn`
+    maximum: int | None = None  # of the line
+    left: int | None = None  # so much is left to sell, by the operator's word or the shop's
+
+    def turn_of(self, number: int) -> int:
+        """The place in the order of the ticket ``number``: itself, unless it was drawn."""
+        return drawn_place(self.seed, self.drawn, number) if 0 < number <= self.drawn and self.seed else number
 
     @property
     def per_second(self) -> float:

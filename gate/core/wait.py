@@ -64,9 +64,10 @@ def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> 
     if ticket.number >= AWAY or ticket.epoch > view.epoch:
         return None
     earlier = ticket.epoch < view.epoch
-    called = earlier or ticket.number <= view.serving
+    number = view.turn_of(ticket.number)
+    called = earlier or number <= view.serving
     at_door, pace = (at_the_door(view), pace_of(view)) if outlook is None else (outlook.at_door, outlook.pace)
-    ahead = 0 if earlier else max(0, ticket.number - 1 - view.serving + at_door)
+    ahead = 0 if earlier else max(0, number - 1 - view.serving + at_door)
     if pace is None:
         return Place(ahead, called, None, None)
     return Place(ahead, called, (ahead + 1) * pace[0], (ahead + 1) * pace[1])

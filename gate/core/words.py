@@ -82,8 +82,12 @@ class Reason(StrEnum):
     LINE = "line"  # others came first
     HOLD = "hold"  # the operator holds the room
     STORE = "store"  # the store does not answer; nobody new enters
+    NOT_OPEN = "not-open"  # before the room opens
     # closed
-    ROOM_CLOSED = "room-closed"
+    ROOM_CLOSED = "room-closed"  # the operator closed the room
+    SALE_OVER = "sale-over"  # after the room closes
+    SOLD_OUT = "sold-out"  # nothing is left
+    LINE_FULL = "line-full"  # as many wait as the room's maximum allows
     # shed
     OVERLOAD = "overload"
     # forward

@@ -83,7 +83,9 @@ def state_of(decision: Decision, place: Place | None) -> str:
             return "hold"
         case Reason.STORE:
             return "store"
-        case Reason.ROOM_CLOSED:
+        case Reason.NOT_OPEN:
+            return "hold"
+        case Reason.ROOM_CLOSED | Reason.SALE_OVER | Reason.SOLD_OUT | Reason.LINE_FULL:
             return "closed"
         case _:
             return "called" if place is not None and place.called else "line"

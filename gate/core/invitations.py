@@ -1,0 +1,54 @@
+"""Invitations: a signed link that puts its bearer into one of a room's priority groups."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from gate.core.credentials import MAX_TOKEN, InvalidCredential, KeyRing
+
+INVITATION_SALT = b"gate.invitation"
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """``uses``: so many visitors may enter the group with it; 0: any number. ``expires``: Unix time in seconds."""
+
+    room: str
+    group: str
+    id: str
+    uses: int
+    expires: int
+
+
+def sign_invitation(invitation: Invitation, keyring: KeyRing) -> str:
+    """The token of the link; signed by the newest key, under a key of its own purpose."""
+    payload = [invitation.room, invitation.group, invitation.id, invitation.uses, invitation.expires]
+    return str(_serializer(keyring).dumps(payload))
+
+
+def read_invitation(token: str, keyring: KeyRing, room: str, now: float) -> Invitation:
+    """Raises :class:`gate.core.credentials.InvalidCredential`: not ours, for another room, or over."""
+    if len(token) > MAX_TOKEN:
+        raise InvalidCredential("too long")
+    try:
+        found, group, id_, uses, expires = _serializer(keyring).loads(token)
+        invitation = Invitation(str(found), str(group), str(id_), int(uses), int(expires))
+    except (BadData, ValueError, TypeError) as error:
+        raise InvalidCredential("not an invitation of ours") from error
+    if invitation.room != room:
+        raise InvalidCredential("an invitation to another room")
+    if invitation.expires <= now:
+        raise InvalidCredential("this invitation is over")
+    return invitation
+
+
+def _serializer(keyring: KeyRing) -> URLSafeSerializer:
+    return URLSafeSerializer(
+        [key.derive("invitation") for key in keyring.keys],
+        salt=INVITATION_SALT,
+        serializer=json,
+        serializer_kwargs={"separators": (",", ":")},
+        signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+    )
