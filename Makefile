@@ -35,12 +35,13 @@ test: $(STAMP) debian ## every test, in its short form
 debian: ## Debian packages for the tests: chromium, redis-server (as root; else it says what is left out)
 	@.ci/debian
 
-conformance: $(STAMP) ## public suites through the gate: Autobahn, http-cache-tests, slowhttptest, httplint
+conformance: $(STAMP) ## public suites through the gate: Autobahn, http-cache-tests, slowhttptest, httplint; edges that ask it
 	@command -v slowhttptest >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends slowhttptest; } || \
 		echo "left out: slow attacks; install Debian's slowhttptest to run them"
 	@command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix .cache/conformance http-cache-tests@0.4.5 || \
 		echo "left out: http-cache-tests; install node and npm to run them"
-	FULL=1 $(BIN)/pytest tests/conformance tests/wire/test_isolation.py tests/wire/test_framing_corpus.py $(ARGS)
+	$(BIN)/python -c 'from tests.bench.peers import fetch_all; fetch_all(print)'
+	FULL=1 $(BIN)/pytest tests/conformance tests/wire/test_isolation.py tests/wire/test_framing_corpus.py tests/e2e/test_edges.py $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

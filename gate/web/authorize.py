@@ -154,9 +154,11 @@ def allowed(dialect: Dialect, asked: Visit, decision: Decision, added: Fields) -
         # The cookie would be lost on a 200: the visitor takes it along and asks again for the same.
         return Answer(307, ((b"location", location_of(asked)), (b"cache-control", b"no-store, private"), *cookies))
     kept = [field for field in added if field[0].startswith(b"gate-")]
-    # For edges that can rename: the Cookie field without tickets and passes, which are nothing to the origin.
+    # The Cookie field without tickets and passes, which are nothing to the origin. nginx and Caddy can rename a header that
+    # they copy into the request; Traefik and Envoy cannot.
     crumbs = [without_our_cookies(value) for name, value in asked.headers if name == b"cookie"]
-    kept.append((b"gate-cookie", b"; ".join(crumb for crumb in crumbs if crumb)))
+    renamed = b"cookie" if dialect in ("traefik", "envoy") else b"gate-cookie"
+    kept.append((renamed, b"; ".join(crumb for crumb in crumbs if crumb)))
     # nginx joins several Set-Cookie fields of a subrequest into one broken line: the pass is the first.
     return Answer(200, (*kept, *cookies[:1], (b"cache-control", b"no-store")))
 

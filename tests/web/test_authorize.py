@@ -180,7 +180,8 @@ async def test_yes_is_a_200_with_what_the_origin_gets(dialect):
     fields = dict(answer.headers)
     assert fields[b"gate-room"] == b"checkout"
     assert fields[b"gate-decision"] == b"forward; room=checkout; reason=pass"
-    assert fields[b"gate-cookie"] == b"a=b; c=d"
+    renamed = b"gate-cookie" if dialect in ("nginx", "caddy") else b"cookie"  # the others cannot rename what they copy
+    assert fields[renamed] == b"a=b; c=d"
     assert not answer.body
 
 
