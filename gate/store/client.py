@@ -4,13 +4,14 @@ import re
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-Client = Any  # Redis and RedisCluster share no typed base with evalsha, execute_command and aclose
+from gate.store.cluster import Cluster
+
+Client = Any  # Redis and Cluster share no typed base with evalsha, execute_command and aclose
 
 FORMS = (
     "redis://host:6379/0, rediss://host:6380/0, unix:///run/valkey.sock, "
@@ -60,8 +61,7 @@ def open_client(url: str, password: str | None, *, timeout: float, connections: 
         if path not in ("", "0"):
             raise BadStoreUrl(f"{url!r} names a database; a cluster has one: write redis+cluster://host1:6379,host2:6379")
         options.setdefault("password", secret)
-        nodes = [ClusterNode(host, port) for host, port in hosts]
-        return RedisCluster(startup_nodes=nodes, username=user, **options)
+        return Cluster(hosts, lambda host, port: Redis(host=host, port=port, username=user, **options), patience=0.7 * timeout)
     raise BadStoreUrl(f"{url!r} is not a store; write {FORMS}")
 
 

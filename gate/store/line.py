@@ -251,7 +251,7 @@ class Line:
         try:
             return await self._put_once(name, terms, *args)
         except StoreUnavailable:
-            if name == "tick" or not await self.link.comes_back(HICCUP):
+            if name == "tick" or not await self.link.comes_back(HICCUP, self._keys[0]):
                 raise
         return await self._put_once(name, terms, *args)
 

@@ -1,4 +1,4 @@
-"""The connection to the store: a deadline on everything, no hidden retries, and a breaker.
+"""The connection to the store: a deadline on everything, no hidden retries, and a breaker for every node.
 
 redis-py's own defaults are unsafe here: one command to a server that accepts and never answers took 58.5 s, and a
 connection reset in the middle of a reply made it run a script twice. And a command that is cancelled in flight leaves the
@@ -8,6 +8,7 @@ deadline, the command ends by its own socket timeout.
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import lru_cache
@@ -23,13 +24,12 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
-    RedisClusterException,
     RedisError,
     ResponseError,
-    TryAgainError,
 )
 
 from gate.store.client import Client, close_client, open_client
+from gate.store.cluster import Cluster
 
 T = TypeVar("T")
 PROBE_EVERY = 0.5  # seconds between two tries to reach a store that is away, plus or minus a fifth
@@ -37,8 +37,7 @@ PROBE_KEY = "gate:{probe}"
 # Answers of a store that is there and cannot serve us: a replica, full, loading, not saving, stuck, locked. redis-py has
 # a class for some (and cuts their first word off), the others are known by their first word.
 _AWAY: tuple[type[RedisError], ...] = (
-    *(BusyLoadingError, ClusterDownError, MasterDownError, NoPermissionError, OutOfMemoryError),
-    *(ReadOnlyError, TryAgainError),
+    *(BusyLoadingError, ClusterDownError, MasterDownError, NoPermissionError, OutOfMemoryError, ReadOnlyError),
 )
 _AWAY_WORDS = ("BUSY ", "MISCONF ", "NOREPLICAS ", "NOAUTH ", "WRONGPASS ", "LOADING ", "MASTERDOWN ", "CLUSTERDOWN ")
 
@@ -68,30 +67,59 @@ def script(name: str) -> Script:
     return Script(name)
 
 
-class Link:
-    """One per process. ``up`` is the last word about the store, ``trouble`` says what was wrong when it is False.
+class _Node:
+    """The breaker of one node of the store, and its share of connections. A store that is one server is one node."""
 
-    After a failure every call fails at once, until a probe in the background gets through.
+    def __init__(self, connections: int) -> None:
+        self.up = True
+        self.trouble = ""
+        self.key = PROBE_KEY  # a probe of this key says whether it is there
+        self.slots = asyncio.Semaphore(connections)  # redis-py's pools raise when they are used up; we stand in line
+        self.came_up = asyncio.Event()
+        self.came_up.set()
+        self.down_since = float("-inf")
+        self.prober: asyncio.Task[None] | None = None
+
+    def lose(self, trouble: str) -> None:
+        if self.up:
+            self.down_since = asyncio.get_running_loop().time()
+            self.came_up.clear()
+        self.up, self.trouble = False, trouble
+
+    def recover(self) -> None:
+        self.up, self.trouble = True, ""
+        self.came_up.set()
+
+
+class Link:
+    """One per process. After a failure every call to the same node fails at once, until a probe in the background gets
+    through; on a cluster the rooms on other nodes go on.
     """
 
     def __init__(self, url: str, password: str | None = None, *, deadline: float = 0.2, connections: int = 32) -> None:
+        """``deadline``: seconds, for every call. ``connections``: at most, to each node."""
         self.url = url
         self.deadline = deadline
-        self.up = True
-        self.trouble = ""
         self._password = password
         self._connections = connections
-        self._slots = asyncio.Semaphore(connections)  # redis-py's pools raise when they are used up; we stand in line
         self._client: Client | None = None
+        self._nodes: dict[str, _Node] = {}
         self._flying: set[asyncio.Future[Any]] = set()
-        self._went_down = asyncio.Event()
-        self._came_up = asyncio.Event()
-        self._down_since = float("-inf")
-        self._prober: asyncio.Task[None] | None = None
+
+    @property
+    def up(self) -> bool:
+        """The last word about the store, all its nodes."""
+        return all(node.up for node in self._nodes.values())
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong while ``up`` is False."""
+        return next((node.trouble for node in self._nodes.values() if not node.up), "")
 
     @property
     def client(self) -> Client:
-        """redis-py's client. Raises :class:`StoreUnavailable` before :meth:`start` and after :meth:`close`."""
+        """redis-py's client, or ours of a cluster. Raises :class:`StoreUnavailable` before :meth:`start` and after
+        :meth:`close`."""
         if self._client is None:
             raise StoreUnavailable("the link is not started")
         return self._client
@@ -99,18 +127,16 @@ class Link:
     async def start(self) -> None:
         """Opens the client and tries the store once. A store that is away is no error: see ``up``."""
         self._client = open_client(self.url, self._password, timeout=self.deadline, connections=self._connections)
-        self.up = await self._probe()
-        if not self.up:
-            self._went_down.set()
-        self._came_up.set()
-        self._prober = asyncio.create_task(self._watch(), name="store probe")
+        node = self._node_of(PROBE_KEY)
+        if not await self._probe(node):
+            self._watch(node)
 
     async def close(self) -> None:
         """Lets what is in flight end (by its own time-out at the latest), then closes the connections."""
-        if self._prober is not None:
-            self._prober.cancel()
-            await asyncio.gather(self._prober, return_exceptions=True)
-            self._prober = None
+        probers = [node.prober for node in self._nodes.values() if node.prober is not None]
+        for prober in probers:
+            prober.cancel()
+        await asyncio.gather(*probers, return_exceptions=True)
         if self._flying:
             await asyncio.wait(self._flying, timeout=4 * self.deadline)
         client, self._client = self._client, None
@@ -127,81 +153,101 @@ class Link:
             except NoScriptError:  # restarted or flushed; the script has not run
                 return await client.eval(what.text, len(keys), *keys, *args)
 
-        return await self.call(evaluate)
+        return await self.call(evaluate, keys[0])
 
     async def command(self, *args: str | int | float | bytes) -> Any:
-        """One command. Raises :class:`StoreUnavailable`."""
+        """One command; on a cluster, one whose first argument is its key. Raises :class:`StoreUnavailable`."""
         client = self.client
-        return await self.call(lambda: client.execute_command(*args))
+        return await self.call(lambda: client.execute_command(*args), str(args[1]) if len(args) > 1 else PROBE_KEY)
 
-    async def comes_back(self, within: float) -> bool:
-        """After a failure: is the store there, or there again within so many seconds after it was lost? False at once when it
-        has been away for longer: a store that hiccuped is waited for, one that is gone is not."""
-        if not self.up:
-            left = self._down_since + within - asyncio.get_running_loop().time()
+    async def comes_back(self, within: float, key: str = PROBE_KEY) -> bool:
+        """After a failure: is the node that holds ``key`` there, or there again within so many seconds after it was lost?
+        False at once when it has been away for longer: a store that hiccuped is waited for, one that is gone is not."""
+        node = self._node_of(key)
+        if not node.up:
+            left = node.down_since + within - asyncio.get_running_loop().time()
             if left <= 0:
                 return False
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._came_up.wait(), left)
-        return self.up
+                await asyncio.wait_for(node.came_up.wait(), left)
+        return node.up
 
-    async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """``operation`` under the deadline and the breaker. Raises :class:`StoreUnavailable`."""
-        if not self.up:
-            raise StoreUnavailable(self.trouble)
-        return await self._under_deadline(operation)
+    async def call(self, operation: Callable[[], Awaitable[T]], key: str = PROBE_KEY) -> T:
+        """``operation``, which is about ``key``, under the deadline and the breaker. Raises :class:`StoreUnavailable`."""
+        node = self._node_of(key)
+        if not node.up:
+            raise StoreUnavailable(node.trouble)
+        node.key = key
+        try:
+            return await self._under_deadline(node, operation)
+        finally:
+            if not node.up:
+                self._watch(node)
 
-    async def _under_deadline(self, operation: Callable[[], Awaitable[T]]) -> T:
-        task = asyncio.create_task(self._in_a_slot(operation))
+    def _node_of(self, key: str) -> _Node:
+        name = self._client.node_of(key) if isinstance(self._client, Cluster) else ""
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = _Node(self._connections)
+        return node
+
+    async def _under_deadline(self, node: _Node, operation: Callable[[], Awaitable[T]]) -> T:
+        task = asyncio.create_task(self._in_a_slot(node, operation))
         self._flying.add(task)
         task.add_done_callback(self._landed)
         done, _ = await asyncio.wait({task}, timeout=self.deadline)
+        trouble: str
         if not done:
-            raise self._failed(f"no answer within {self.deadline:g} s")
+            trouble = f"no answer within {self.deadline:g} s"
+            node.lose(trouble)
+            raise StoreUnavailable(trouble)
         try:
             return task.result()
-        except ResponseError as error:
-            if isinstance(error, _AWAY) or str(error).startswith(_AWAY_WORDS):
-                raise self._failed(str(error)) from error
-            raise StoreUnavailable(str(error)) from error
-        except (RedisError, RedisClusterException, OSError) as error:  # redis-py's time-outs and Python's are among them
-            raise self._failed(str(error) or type(error).__name__) from error
+        except (RedisError, OSError) as error:  # redis-py's time-outs and Python's are among them
+            trouble = str(error) or type(error).__name__
+            if not isinstance(error, ResponseError) or isinstance(error, _AWAY) or trouble.startswith(_AWAY_WORDS):
+                node.lose(trouble)
+            raise StoreUnavailable(trouble) from error
 
-    async def _in_a_slot(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _in_a_slot(self, node: _Node, operation: Callable[[], Awaitable[T]]) -> T:
         give_up = asyncio.get_running_loop().time() + self.deadline
-        async with self._slots:
+        async with node.slots:
             if asyncio.get_running_loop().time() > give_up:  # the caller has left; do not start it behind its back
                 raise StoreUnavailable("no connection was free in time")
             return await operation()
-
-    def _failed(self, trouble: str) -> StoreUnavailable:
-        if self.up:
-            self._down_since = asyncio.get_running_loop().time()
-            self._came_up.clear()
-        self.up, self.trouble = False, trouble
-        self._went_down.set()
-        return StoreUnavailable(trouble)
 
     def _landed(self, task: "asyncio.Future[Any]") -> None:
         self._flying.discard(task)
         if not task.cancelled():
             task.exception()  # nobody may be left to ask for it
 
-    async def _probe(self) -> bool:
-        what, client = script("probe"), self.client
+    async def _probe(self, node: _Node) -> bool:
+        what, client, key = script("probe"), self.client, probe_key(node.key)
+
+        async def probe() -> None:
+            if isinstance(client, Cluster):
+                await client.refresh()  # another may hold its keys by now
+            await client.eval(what.text, 1, key)
+
         try:
-            await self._under_deadline(lambda: client.eval(what.text, 1, PROBE_KEY))
-        except StoreUnavailable:
+            await self._under_deadline(node, probe)
+        except StoreUnavailable as error:
+            node.lose(str(error))
             return False
+        node.recover()
         return True
 
-    async def _watch(self) -> None:
+    def _watch(self, node: _Node) -> None:
+        if node.prober is None or node.prober.done():
+            node.prober = asyncio.create_task(self._until_it_is_back(node), name="store probe")
+
+    async def _until_it_is_back(self, node: _Node) -> None:
         """Tries at once after a failure (a restart leaves dead connections, not a dead store), then now and then."""
-        while True:
-            await self._went_down.wait()
-            if await self._probe():
-                self._went_down.clear()
-                self.up, self.trouble = True, ""
-                self._came_up.set()
-            else:
-                await asyncio.sleep(PROBE_EVERY * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the gates' probes
+        while not await self._probe(node):  # noqa: ASYNC110 - nobody tells us when it is
+            await asyncio.sleep(PROBE_EVERY * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the gates' probes
+
+
+def probe_key(key: str) -> str:
+    """A key of our own beside ``key``: on a cluster, in the same slot."""
+    tag = re.search(r"\{([^}]+)\}", key)
+    return f"gate:{{{tag[1] if tag else key}}}:probe"

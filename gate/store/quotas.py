@@ -51,7 +51,7 @@ class Quotas:
             return Quota(bool(allowed), item.amount, item.get_expiry(), int(stats.remaining), reset)
 
         try:
-            return await self._link.call(count)
+            return await self._link.call(count, f"{{{item.key_for(key)}}}")  # the tag of the package's keys
         except StoreUnavailable:
             return None
 
