@@ -104,7 +104,8 @@ def _newcomer(
             return Decision(Outcome.CLOSED, entry.reason, room=room.name, ticket=ticket)
         if entry.status == "entered":
             granted = Pass(room.name, entry.ticket.id, snapshot.taken, entry.expires)
-            return Decision(Outcome.FORWARD, Reason.ADMITTED, room=room.name, ticket=entry.ticket, granted=granted)
+            reason = Reason.PASS if entry.reason is Reason.PASS else Reason.ADMITTED
+            return Decision(Outcome.FORWARD, reason, room=room.name, ticket=entry.ticket, granted=granted)
         return _wait(room, entry.reason, entry.ticket, entry.retry_after)
     if ticket is None and not may_join(visit):
         return _wait(room, Reason.LINE, None, MISSED_RETRY)

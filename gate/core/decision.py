@@ -73,8 +73,9 @@ Ask = Hit | Join | Claim
 class Entry:
     """The store's answer to a join or a claim.
 
-    ``entered``: ``ticket`` has its pass until ``expires``. ``waiting``: not yet, ask again in ``retry_after`` seconds;
-    ``reason`` says what is missing. ``spent``: the ticket's pass is over or was given back, a new ticket is needed.
+    ``entered``: ``ticket`` has its pass until ``expires``; with the reason ``pass`` it had it before, and asks again.
+    ``waiting``: not yet, ask again in ``retry_after`` seconds; ``reason`` says what is missing.
+    ``spent``: the ticket's pass is over or was given back, a new ticket is needed.
     ``full``: the line is at its maximum, and the ticket has no place in it.
     """
 

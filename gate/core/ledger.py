@@ -117,7 +117,7 @@ class Ledger:
             return Word("spent", number, epoch)
         seat = self.seats.get(id_, 0)
         if seat > self.t:
-            return Word("entered", number, epoch, seat - self.skew)
+            return Word("entered", number, epoch, seat - self.skew, reason=Reason.PASS)
         if (id_ if number >= AWAY else (epoch, number)) in self.spent:
             return Word("spent", number, epoch)
         if not terms.admits:

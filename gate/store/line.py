@@ -160,7 +160,7 @@ class Line:
         self._since = upto.decode() if isinstance(upto, bytes) else str(upto)
         until = self.state.now + int(keep) / 1e6
         for id_ in ids:
-            self._revoked.setdefault(id_.decode(), until)
+            self._revoked[id_.decode()] = max(until, self._revoked.get(id_.decode(), 0.0))  # some passes live longer by order
         over = [pass_id for pass_id, end in self._revoked.items() if end < self.state.now]
         for pass_id in over:
             del self._revoked[pass_id]
@@ -228,7 +228,8 @@ class Line:
     def _entry(self, status: bytes, ticket: Ticket, expires: bytes, ask: bytes, reason: bytes) -> Entry:
         match status:
             case b"entered":
-                return Entry("entered", ticket, expires=int(expires) / 1e6)
+                why = Reason.PASS if reason == b"pass" else Reason.ADMITTED
+                return Entry("entered", ticket, expires=int(expires) / 1e6, reason=why)
             case b"spent":
                 return Entry("spent", ticket)
         why = Reason.ROOM_CLOSED if reason == b"closed" else Reason(reason.decode())

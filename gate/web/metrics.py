@@ -27,7 +27,7 @@ from prometheus_client.values import MultiProcessValue
 from gate import __version__
 from gate.core.decision import Decision
 from gate.core.settle import Result
-from gate.core.words import Outcome, RoomMode, Shedding, Switch
+from gate.core.words import Outcome, Reason, RoomMode, Shedding, Switch
 from gate.status import Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -74,7 +74,8 @@ class Meter:
     def decided(self, decision: Decision) -> None:
         """One request was decided."""
         self._requests[decision.outcome, decision.reason, decision.room or ""] += 1
-        if decision.granted is not None and decision.outcome is Outcome.FORWARD:  # not again for what is answered instead
+        # once per pass: not again for what is answered instead, nor for a ticket that asks for its pass once more
+        if decision.granted is not None and decision.outcome is Outcome.FORWARD and decision.reason is Reason.ADMITTED:
             self._admitted[decision.granted.room] += 1
 
     def origin(self, result: Result) -> None:

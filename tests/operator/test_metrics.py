@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -139,3 +140,15 @@ def test_label_values_are_from_closed_lists(tmp_path: Path) -> None:
             assert key[2] in set(Reason)
             assert key[3] in {"checkout", ""}
     assert metrics.CONTENT_TYPE.startswith("text/plain; version=")
+
+
+def test_a_ticket_that_asks_for_its_pass_again_is_not_counted_again(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, ["checkout"])
+    meter.decided(ADMITTED)
+    meter.decided(replace(ADMITTED, reason=Reason.PASS))
+    meter.decided(Decision(Outcome.FORWARD, Reason.BYPASS, room="checkout"))
+    meter.flush()
+    found = read(tmp_path)
+    assert found["gate_admitted_total", "checkout"] == 1
+    assert found["gate_requests_total", "forward", "bypass", "checkout"] == 1  # counted apart, per room
+    meter.close()

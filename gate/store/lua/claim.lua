@@ -15,7 +15,7 @@ local function spent() return close('spent', '0', '0', '0', 'rate') end
 
 if redis.call('ZSCORE', REVOKED, id) then return spent() end
 local seat = tonumber(redis.call('ZSCORE', SEATS, id) or 0)
-if seat > t then return close('entered', whole(seat - line.skew), '0', '0', 'rate') end
+if seat > t then return close('entered', whole(seat - line.skew), '0', '0', 'pass') end -- it has its pass already
 if is_spent(id, epoch, number) then return spent() end
 
 if MODE ~= 'auto' and MODE ~= 'open' then return close('waiting', '0', whole(20 * SECOND), whole(20 * SECOND), MODE) end
