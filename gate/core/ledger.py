@@ -17,6 +17,7 @@ from typing import Literal
 from gate.core.bucket import SECOND, Bucket
 from gate.core.calls import LOOK, Calls
 from gate.core.credentials import Ticket
+from gate.core.deadlines import Deadlines
 from gate.core.line import AWAY, Remembered, RoomState, Terms
 from gate.core.words import Reason, RoomMode
 
@@ -59,8 +60,8 @@ class Ledger:
         self.calls = Calls()
         self._through = 0
         self.bases: dict[int, int] = {}
-        self.due: dict[str, int] = {}  # at the door: when it was asked to knock again
-        self.seats: dict[str, int] = {}
+        self.due = Deadlines()  # at the door: when it was asked to knock again
+        self.seats = Deadlines()
         self.revoked: dict[str, int] = {}
         self.knocked: set[tuple[int, int]] = set()
         self.spent: set[tuple[int, int] | str] = set()
@@ -254,14 +255,12 @@ class Ledger:
 
     def _purge(self) -> None:
         patience = PATIENCE if self._is_full() else GRACE
-        overdue = sorted((at, id_) for id_, at in self.due.items() if at < self.t - patience)[:PURGE]
-        for _, id_ in overdue:
+        for id_ in self.due.take_before(self.t - patience, PURGE):
             place = self._places[id_]
             if place.is_integer() and (self.epoch, int(place)) not in self.knocked:
                 self.calls.expected += 1
             self._leave_the_door(id_)
-        for id_ in [id_ for id_, at in self.seats.items() if at < self.t - SEAT_SLACK]:
-            del self.seats[id_]
+        self.seats.take_before(self.t - SEAT_SLACK)
 
     def _inside(self) -> int:
         return len(self.seats) + (self.lost if self.t < self.lost_until else 0)
@@ -284,10 +283,12 @@ class Ledger:
     def _stand(self, id_: str, place: float) -> tuple[int, int]:
         """Puts a visitor at the door. How many stand before it there, and how many are kept a token because they have been
         called before it and may come any moment; when the bucket is full no token is kept for them."""
-        if id_ in self._places:
-            self._door.remove((self._places[id_], id_))
-        self._places[id_] = place
-        insort(self._door, (place, id_))
+        stood = self._places.get(id_)
+        if stood != place:
+            if stood is not None:  # given without the store, in an epoch whose end was not known
+                del self._door[bisect_left(self._door, (stood, id_))]
+            self._places[id_] = place
+            insort(self._door, (place, id_))
         kept = 0 if self._is_full() else math.floor(self.calls.on_the_way(place) + 0.5)
         return bisect_left(self._door, (place, id_)), kept
 
@@ -332,7 +333,7 @@ class Ledger:
         return first
 
     def _leave_the_door(self, id_: str) -> None:
-        self._door.remove((self._places.pop(id_), id_))
+        del self._door[bisect_left(self._door, (self._places.pop(id_), id_))]
         self.due.pop(id_, None)
 
 
