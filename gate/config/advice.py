@@ -84,7 +84,8 @@ def explain(error: ErrorDetails, path: tuple[Step, ...]) -> str:
     if kind.startswith(("int", "float", "bool", "string", "list", "dict", "model", "path")) and kind.endswith(
         ("_type", "_parsing", "_from_float")
     ):
-        return f"{_shown(given)} is not {_wanted(kind, name)}{_cure(kind, given, name)}"
+        cure = _section(path, given) if kind.startswith(("model", "dict")) else ""
+        return f"{_shown(given)} is not {_wanted(kind, name)}{cure or _cure(kind, given, name)}"
     bounds = {
         "greater_than": ("gt", "more than"),
         "greater_than_equal": ("ge", "at least"),
@@ -98,7 +99,9 @@ def explain(error: ErrorDetails, path: tuple[Step, ...]) -> str:
         return "is empty; give at least one"
     if kind == "string_too_long":
         return f"is {len(str(given))} characters long; at most {context['max_length']} fit"
-    return f"{error['msg']}; found {_shown(given)}"
+    if kind.endswith("_size"):
+        return f"{_shown(given)} is out of range; write a smaller number"
+    return f"{_shown(given)} is not possible here; `gate schema` says what is"
 
 
 def unknown_key(path: tuple[Step, ...]) -> str:
@@ -175,14 +178,20 @@ def _places() -> list[tuple[str, frozenset[str]]]:
     return [(place, frozenset(keys_of(model))) for place, model in sections()]
 
 
-def keys_at(path: tuple[Step, ...]) -> list[str]:
-    """The words known at a path of the file; none for a path that is no section."""
+def section_at(path: tuple[Step, ...]) -> tuple[str, type[BaseModel] | None]:
+    """The section at a path of the file, with its place as :func:`sections` spells it; None for a path that is no section."""
     wanted = spell(tuple(path))
     for place, model in sections():
         pattern = re.escape(place).replace(re.escape("[]"), r"\[\d+\]").replace(re.escape("<name>"), r"[^.\[]+")
         if re.fullmatch(pattern, wanted):
-            return keys_of(model)
-    return []
+            return place, model
+    return "", None
+
+
+def keys_at(path: tuple[Step, ...]) -> list[str]:
+    """The words known at a path of the file; none for a path that is no section."""
+    _, model = section_at(path)
+    return [] if model is None else keys_of(model)
 
 
 # --------------------------------------------------------------------------- words for types
@@ -230,6 +239,39 @@ def _cure(kind: str, given: Any, name: str) -> str:
         return "; write the names as keys, without `- `"
     if kind == "int_from_float":
         return f"; write {round(given)}"
+    return ""
+
+
+MEANT: dict[str, dict[type, str]] = {
+    "origin": {str: "servers: [{}]"},
+    "operator": {str: "listen: {}"},
+    "origin.health": {str: "path: {}"},
+    "origin.timeouts": {str: "first_byte: {}", int: "first_byte: {}s"},
+    "edge": {str: "trust: [{}]"},
+    "brand": {str: "name: {}"},
+    "fallback": {str: "page: {}"},
+    "routes[].fallback": {int: "status: {}", str: "text: {}"},
+    "routes[].breaker": {int: "failures: {}"},
+    "rooms.<name>": {str: "match: {}, rate: 120/minute"},
+}
+"""One value where a section belongs → the setting inside that is meant."""
+
+
+def _section(path: tuple[Step, ...], given: Any) -> str:
+    """What to write in the place of a plain value where a section belongs; empty when nobody knows."""
+    place, model = section_at(path)
+    if model is None:
+        return ""
+    word = f"`{path[-1]}: "
+    if given is False:
+        return "; delete the line"
+    needed = [name for name, field in model.model_fields.items() if field.is_required() and not field.exclude]
+    if given is True and all(name in EXAMPLES for name in needed):
+        return f"; write {word}{{{', '.join(f'{name}: {EXAMPLES[name]}' for name in needed)}}}`"
+    for kind, inside in MEANT.get(place, {}).items():
+        if isinstance(given, kind) and not isinstance(given, bool):
+            is_file = place == "routes[].fallback" and re.search(r"[^\s/]\.\w+$|/", str(given))
+            return f"; write {word}{{{('file: {}' if is_file else inside).format(given)}}}`"
     return ""
 
 

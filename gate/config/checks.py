@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from gate.config.problems import Severity
-from gate.config.tree import Step
+from gate.config.tree import Step, spell
 from gate.core.pattern import Pattern
 from gate.core.settings import Room, Settings
 from gate.core.words import Order
@@ -84,15 +84,10 @@ def _files(settings: Settings) -> Iterator[Finding]:
 
 
 def _rooms(settings: Settings) -> Iterator[Finding]:
-    seen: dict[Pattern, str] = {}
+    yield from _hidden({("rooms", name): room.match for name, room in settings.rooms.items()})
     for name, room in settings.rooms.items():
         here: tuple[Step, ...] = ("rooms", name)
         yield from _own_paths((*here, "match"), room.match)
-        for index, pattern in enumerate(room.match):
-            if pattern in seen:
-                text = f"{pattern} is guarded by rooms.{seen[pattern]} already, and the first room wins; keep it in one of them"
-                yield Finding((*here, "match", index), text, "warning")
-            seen.setdefault(pattern, name)
         if room.burst > room.rate.amount:
             text = f"a burst of {room.burst} is more than the whole rate of {room.rate.amount}; that many may enter at once"
             yield Finding((*here, "burst"), text, "warning")
@@ -128,16 +123,27 @@ def _limits(settings: Settings) -> Iterator[Finding]:
 
 
 def _routes(settings: Settings) -> Iterator[Finding]:
-    seen: dict[Pattern, int] = {}
+    yield from _hidden({("routes", index): route.match for index, route in enumerate(settings.routes)})
     for index, route in enumerate(settings.routes):
         yield from _own_paths(("routes", index, "match"), route.match)
-        for at, pattern in enumerate(route.match):
-            if pattern in seen:
-                text = f"{pattern} is in routes[{seen[pattern]}] already, and the first route wins; keep it in one of them"
-                yield Finding(("routes", index, "match", at), text, "warning")
-            seen.setdefault(pattern, index)
     for first, second in _repeated([route.name for route in settings.routes]):
         yield Finding(("routes", second), f"matches the same as routes[{first}]; make one route of the two")
+
+
+def _hidden(rules: dict[tuple[Step, ...], list[Pattern]]) -> Iterator[Finding]:
+    """Patterns that an earlier rule takes all requests of: the first rule wins."""
+    earlier: list[tuple[Pattern, tuple[Step, ...]]] = []
+    for path, patterns in rules.items():
+        for index, pattern in enumerate(patterns):
+            wider = next(((other, above) for other, above in earlier if other.covers(pattern)), None)
+            if wider is None:
+                continue
+            if pattern.covers(wider[0]):
+                text = f"{pattern} is in {spell(wider[1])} already, and the first one wins; keep it in one of them"
+            else:
+                text = f"{wider[0]} in {spell(wider[1])} takes all of it, and the first one wins; put the narrower one first"
+            yield Finding((*path, "match", index), text, "warning")
+        earlier += [(pattern, path) for pattern in patterns]
 
 
 def _repeated(names: list[str]) -> Iterator[tuple[int, int]]:

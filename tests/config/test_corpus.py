@@ -3,11 +3,15 @@
 The expected texts are kept by hand: read the difference, and copy the new text when it is better.
 """
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gate import config
+from gate.config import advice
 
 CORPUS = Path(__file__).parent.parent / "corpora" / "config"
 
@@ -61,3 +65,23 @@ def test_no_message_shows_a_secret():
     assert "hunter2" not in everything
     assert "123456" not in everything
     assert "987654" not in everything
+
+
+WRONG = [True, 7, 2.5, -1, 10**30, "banana", [], {"a": 1}, None]
+
+
+def settings_there_are() -> list[tuple[str, str]]:
+    return [(place, word) for place, model in advice.sections() for word in advice.keys_of(model)]
+
+
+@pytest.mark.parametrize(("place", "word"), settings_there_are(), ids=lambda text: text or "top")
+def test_no_message_is_the_librarys(tmp_path, place, word):
+    """Whatever is wrong is told in our words, never in pydantic's."""
+    file = tmp_path / "gate.yaml"
+    for wrong in WRONG:
+        written: Any = {word: wrong}
+        for step in reversed(re.findall(r"[^.\[\]]+|\[\]", place)):
+            written = [written] if step == "[]" else {"checkout" if step == "<name>" else step: written}
+        file.write_text(json.dumps(written))
+        for problem in config.examine(file, environ={"HOME": str(tmp_path)}).problems:
+            assert not re.search("Input|Value error|[Uu]nable|valid ", problem.text), problem
