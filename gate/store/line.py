@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from gate.core.blocks import LARGEST, Block
 from gate.core.credentials import Ticket
 from gate.core.decision import Entry
 from gate.core.line import AWAY, TICKET_LIFE, Remembered, RoomState, Terms, Throughput, away_number
@@ -15,9 +16,6 @@ from gate.core.words import Reason, RoomMode
 from gate.store.link import Link, StoreUnavailable
 from gate.store.memory import Memory
 
-USED_UP = 0.05  # seconds; a block of numbers gone in less is followed by one of twice the size
-DROPPED = 0.1  # seconds after which the rest of a block is thrown away: a number is given when it is fresh or not at all
-LARGEST = 1024
 AT_ONCE = 64  # newcomers who try to enter at the same moment; in a storm the others get numbers, which cost nothing
 HOLD = 2.0  # a token due within so many seconds is waited for in the gate; it comes later, when others come late,
 HOLD_MOST = 3.5  # but nobody is held for longer than this
@@ -76,7 +74,7 @@ class Line:
         self._keys = keys_of(name)
         self._terms: Terms | None = None
         self._entering = 0
-        self._block = _Block()
+        self._block = Block()
         self._joining: deque[asyncio.Future[tuple[int, int]]] = deque()
         self._leasing: asyncio.Task[None] | None = None
         self._revoked: dict[str, float] = {}  # pass id -> store's time until which to keep it
@@ -242,7 +240,7 @@ class Line:
         if state.birth != mine.birth or (state.epoch, state.last, state.admitted) >= (mine.epoch, mine.last, mine.admitted):
             # else: an older answer, overtaken on the way
             if state.epoch != mine.epoch:
-                self._block = _Block()  # numbers of an epoch that is over
+                self._block = Block()  # numbers of an epoch that is over
             self.state = replace(state, admitted_per_second=mine.admitted_per_second, revoked=mine.revoked)
         self.memory.saw(self.name, state)
         return rest
@@ -261,36 +259,6 @@ class Line:
 
     def _publish_revoked(self) -> None:
         self.state = replace(self.state, revoked=frozenset(self._revoked))
-
-
-class _Block:
-    """Numbers leased in advance. Small when visitors come now and then, large in a storm."""
-
-    def __init__(self) -> None:
-        self._next = self._end = self._epoch = 0
-        self._size = 1
-        self._leased = self._emptied = float("-inf")
-
-    def take(self, now: float) -> tuple[int, int] | None:
-        """``(number, epoch)``, or None: time for another block."""
-        if self._next >= self._end or not 0 <= now - self._leased <= DROPPED:
-            return None
-        number = self._next
-        self._next += 1
-        if self._next == self._end:
-            self._emptied = now
-        return number, self._epoch
-
-    def next_size(self, now: float) -> int:
-        """Twice the last size when that was used up at once, half when it was not used up at all."""
-        if self._next < self._end or now - self._emptied > DROPPED:
-            self._size = max(1, self._size // 2)
-        elif self._emptied - self._leased < USED_UP:
-            self._size = min(LARGEST, self._size * 2)
-        return self._size
-
-    def refill(self, first: int, epoch: int, count: int, now: float) -> None:
-        self._next, self._end, self._epoch, self._leased = first, first + count, epoch, now
 
 
 def _settle(waiter: "asyncio.Future[tuple[int, int]]", result: tuple[int, int] | StoreUnavailable) -> None:

@@ -6,12 +6,13 @@ import time
 
 import pytest
 
+from gate.core.blocks import DROPPED
 from gate.core.credentials import Ticket
 from gate.core.line import AWAY, TICKET_LIFE, Terms
 from gate.core.wait import JITTER, NEAR
 from gate.core.words import Reason, RoomMode
 from gate.store.embedded import Embedded
-from gate.store.line import DROPPED, Line, keys_of
+from gate.store.line import Line, keys_of
 from gate.store.link import Link, StoreUnavailable
 from gate.store.memory import Memory
 from tests.store.conftest import make_line
