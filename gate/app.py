@@ -23,6 +23,7 @@ from gate import heartbeat, logs
 from gate.backend import Backend, OrdersFile
 from gate.children import DRAIN, Plan
 from gate.core.credentials import new_id
+from gate.core.draw import commitment
 from gate.core.settings import Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.words import Switch
@@ -229,8 +230,12 @@ def condition_of(snapshot: Snapshot) -> heartbeat.Condition:
 
 
 def _room_beat(view: RoomView) -> heartbeat.RoomBeat:
-    names = (field.name for field in fields(heartbeat.RoomBeat))
-    return heartbeat.RoomBeat(**{name: getattr(view, name) for name in names})
+    names = {field.name for field in fields(heartbeat.RoomBeat)} - {"commitment", "seed"}
+    return heartbeat.RoomBeat(
+        **{name: getattr(view, name) for name in names},
+        commitment=commitment(view.seed) if view.seed else "",
+        seed=view.seed.hex() if view.drawn else "",
+    )
 
 
 class OrdersFollower:

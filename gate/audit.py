@@ -29,13 +29,14 @@ def differences(before: Orders, after: Orders) -> list[str]:
         for setting in RoomOrders.__dataclass_fields__:
             old, new = getattr(old_room, setting), getattr(new_room, setting)
             if old != new:
-                found.append(f"room {name}: {setting} {_shown(old)} → {_shown(new)}")
+                unset = "(shop)" if setting == "left" else "(config)"
+                found.append(f"room {name}: {setting} {_shown(old, unset)} → {_shown(new, unset)}")
     return found
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, unset: str) -> str:
     if value is None:
-        return "(config)"
+        return unset
     return json.dumps(value, ensure_ascii=False) if type(value) is str else str(value)
 
 

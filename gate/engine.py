@@ -140,21 +140,7 @@ class Engine:
 
     def _view(self, name: str, room: Room) -> RoomView:
         orders = self.orders.room(name)
-        amount, period = orders.amount_and_period(room)
-        view = RoomView(
-            name,
-            mode=orders.mode,
-            amount=amount,
-            period=period,
-            burst=orders.burst_of(room),
-            active=orders.active_of(room),
-            message=orders.message_of(room),
-            opens=room.opens or 0.0,
-            closes=math.inf if room.closes is None else room.closes,
-            draw=room.order is Order.RANDOM,
-            maximum=room.maximum,
-            left=orders.left,
-        )
+        view = orders.view_of(room)
         state = self._states.get(name)
         if state is None:
             return view
@@ -187,7 +173,7 @@ class Engine:
             period=period,
             burst=orders.burst_of(room),
             active=orders.active_of(room),
-            session=room.session,
+            session=orders.session_of(room),
             mode=RoomMode.HOLD if self.snapshot.fallback_on and orders.mode is RoomMode.AUTO else orders.mode,
             opens=room.opens or 0.0,
             closes=math.inf if room.closes is None else room.closes,
@@ -323,11 +309,12 @@ class Engine:
         if held is None:
             return None
         room = self.settings.rooms[held.room]
+        session = self.orders.room(held.room).session_of(room)
         known = self._renewed.get(held.id)
         now = self.now()
-        if known is not None and known.expires - now > room.session / 2:
+        if known is not None and known.expires - now > session / 2:
             return known
-        renewed = Pass(held.room, held.id, now, now + room.session)
+        renewed = Pass(held.room, held.id, now, now + session)
         if len(self._renewed) >= RENEWALS_KEPT:
             self._renewed.clear()
         self._renewed[held.id] = renewed

@@ -37,6 +37,12 @@ class RoomBeat:
     inside: int = 0
     tokens: float = 0.0
     admitted_per_second: float = 0.0
+    through: int = 0
+    present: float = 1.0
+    drawn: int = 0
+    commitment: str = ""  # of the draw: SHA-256 of the seed, hex
+    seed: str = ""  # hex, and only once drawn: until then it is a secret
+    left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

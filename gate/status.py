@@ -1,20 +1,39 @@
 """The gate at a glance: what the console, ``gate status`` and ``GET /api/v1/status`` show. Also the API's schema."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from gate.core.notation import format_rate, parse_rate
+from gate.core.notation import format_duration, format_rate, parse_rate
 from gate.core.orders import Orders
-from gate.core.settings import Settings
-from gate.core.words import RoomMode, Shedding, Switch
+from gate.core.settings import Room, Settings
+from gate.core.words import Order, RoomMode, Shedding, Switch
 from gate.heartbeat import Beat, Condition, RoomBeat
 
-Setting = Literal["mode", "rate", "burst", "active", "message"]
+DRAW_SLACK = 5.0  # seconds after the opening in which the draw must be known
+Setting = Literal["mode", "rate", "burst", "active", "session", "message", "left"]
 
 
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, extra="forbid")
+
+
+class DrawStatus(Part):
+    """The draw of a room with `order: random`. `gate verify-draw` recomputes it."""
+
+    commitment: str | None
+    """SHA-256 of the seed, hex; null until a worker has told it."""
+    drawn: int | None
+    """How many were drawn; null: not yet."""
+    seed: str | None
+    """Hex; null until the draw."""
+
+
+class GroupStatus(Part):
+    name: str
+    share: float
+    """The part of the rate that is theirs while others wait too, 0 to 1."""
 
 
 class RoomStatus(Part):
@@ -29,6 +48,20 @@ class RoomStatus(Part):
     """The cap on visitors inside, or null."""
     message: str
     """What everybody in line reads."""
+    session: str
+    """How long a pass lives after its last use, like `10m`."""
+    order: Order
+    opens: float | None
+    """Unix seconds; nobody enters before. Null: no such time."""
+    closes: float | None
+    """Unix seconds; nobody new enters from then on."""
+    maximum: int | None
+    """The longest line, or null."""
+    left: int | None
+    """So much is left to sell; null: nobody has said."""
+    draw: DrawStatus | None
+    """Null for a room without a draw."""
+    groups: list[GroupStatus]
     ordered: list[Setting]
     """Which of these an operator has set over the config."""
     shadow: bool
@@ -139,6 +172,10 @@ def gather(
     for beat in living:
         for url, up in beat.servers.items():
             servers[url] = servers.get(url, False) or up
+    rooms = [
+        _room(settings, orders, name, informed.rooms.get(name, RoomBeat()) if informed else RoomBeat())
+        for name in settings.rooms
+    ]
     return Status(
         time=now,
         gate=gate,
@@ -158,16 +195,17 @@ def gather(
         in_flight=sum(beat.in_flight for beat in living),
         connections=sum(beat.connections for beat in living),
         workers=[_worker(beat, now) for beat in beats],
-        rooms=[
-            _room(settings, orders, name, informed.rooms.get(name, RoomBeat()) if informed else RoomBeat())
-            for name in settings.rooms
-        ],
+        rooms=rooms,
         breakers=[
             _breaker(route.name, [beat.breakers.get(route.name, "closed") for beat in living])
             for route in settings.routes
             if route.breaker is not None
         ],
-        problems=[*_problems(orders, beats, living), *problems],
+        problems=[
+            *_problems(orders, beats, living),
+            *(problem for room in rooms for problem in _room_problems(room, now)),
+            *problems,
+        ],
     )
 
 
@@ -200,7 +238,7 @@ def _worker(beat: Beat, now: float) -> WorkerStatus:
 def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat) -> RoomStatus:
     room, ordered = settings.rooms[name], orders.room(name)
     amount, period = ordered.amount_and_period(room)
-    settings_ordered: tuple[Setting, ...] = ("rate", "burst", "active", "message")
+    settings_ordered: tuple[Setting, ...] = ("rate", "burst", "active", "session", "message", "left")
     set_by_order = [setting for setting in settings_ordered if getattr(ordered, setting) is not None]
     if ordered.mode is not RoomMode.AUTO:
         set_by_order.insert(0, "mode")
@@ -212,6 +250,14 @@ def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat) -> Room
         burst=ordered.burst_of(room),
         active=ordered.active_of(room),
         message=ordered.message_of(room),
+        session=format_duration(ordered.session_of(room)),
+        order=room.order,
+        opens=room.opens,
+        closes=room.closes,
+        maximum=room.maximum,
+        left=beat.left if ordered.left is None else ordered.left,
+        draw=_draw(room, beat),
+        groups=[GroupStatus(name=group, share=room.groups[group].share) for group in room.groups],
         ordered=set_by_order,
         shadow=room.shadow,
         waiting=beat.waiting,
@@ -224,6 +270,23 @@ def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat) -> Room
     )
 
 
+def _draw(room: Room, beat: RoomBeat) -> DrawStatus | None:
+    if room.order is not Order.RANDOM and not beat.drawn:
+        return None
+    return DrawStatus(commitment=beat.commitment or None, drawn=beat.drawn or None, seed=beat.seed or None)
+
+
+def _room_problems(room: RoomStatus, now: float) -> Iterator[str]:
+    if room.left == 0:
+        who = "an operator" if "left" in room.ordered else "the shop"
+        yield f"{room.name} is sold out, says {who}: nobody new enters."
+    if room.maximum is not None and room.waiting >= room.maximum:
+        yield f"The line of {room.name} is full ({room.maximum}): newcomers get no place."
+    past = room.opens is not None and now >= room.opens + DRAW_SLACK
+    if room.order is Order.RANDOM and past and room.draw is not None and room.draw.drawn is None:
+        yield f"{room.name} has opened, and nobody was drawn: it is first come, first served."
+
+
 def _problems(orders: Orders, beats: list[Beat], living: list[Beat]) -> list[str]:
     found = []
     if not living:
@@ -231,7 +294,9 @@ def _problems(orders: Orders, beats: list[Beat], living: list[Beat]) -> list[str
     silent = [str(beat.worker) for beat in beats if beat not in living]
     if living and silent:
         found.append(f"Worker {', '.join(silent)} has not been heard from.")
-    if living and not any(beat.store_up for beat in living):
+    if any(beat.condition is Condition.LOCAL_SHARE for beat in living):
+        found.append("The store does not answer: workers let their share of the rate in, each by itself.")
+    elif living and not any(beat.store_up for beat in living):
         found.append("The store does not answer: passes keep working, the line keeps its order.")
     elif not all(beat.store_up for beat in living):
         found.append("The store does not answer some of the workers.")

@@ -70,14 +70,14 @@ def decide(visit: Visit, snapshot: Snapshot, settings: Settings, told: Told = _N
 
 def may_enter(visit: Visit, snapshot: Snapshot, room: Room, told: Told) -> Decision | Ask:
     """Step 5. A valid pass always enters, except a revoked one; what the room's mode says comes before the line."""
-    view = snapshot.rooms.get(room.name) or RoomView(room.name)
+    view = snapshot.rooms.get(room.name) or RoomView(room.name, session=room.session)
     held = visit.passes.get(room.name)
     if held is not None and held.id in view.revoked:
         held = None
     if view.mode is RoomMode.OPEN:
         return Decision(Outcome.FORWARD, Reason.OPEN, room=room.name, held=held)
     if held is not None:
-        return _with_pass(held, room, snapshot.taken)
+        return _with_pass(held, view, snapshot.taken)
 
     ticket = visit.tickets.get(room.name)
     if ticket is not None and told.entry is not None and told.entry.status == "spent":
@@ -160,9 +160,9 @@ def is_called(ticket: Ticket, view: RoomView) -> bool:
     return ticket.epoch < view.epoch or (ticket.epoch == view.epoch and view.turn_of(ticket.number) <= view.serving)
 
 
-def _with_pass(held: Pass, room: Room, now: float) -> Decision:
-    renew = held.expires - now < room.session / 2
-    return Decision(Outcome.FORWARD, Reason.PASS, room=room.name, held=held, renew=renew)
+def _with_pass(held: Pass, view: RoomView, now: float) -> Decision:
+    renew = held.expires - now < view.session / 2
+    return Decision(Outcome.FORWARD, Reason.PASS, room=view.name, held=held, renew=renew)
 
 
 def _wait(room: Room, reason: Reason, ticket: Ticket | None, retry_after: float | None) -> Decision:

@@ -1,16 +1,20 @@
 """What the operators have ordered, on top of the config: one small versioned document that every worker follows."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from gate.core.settings import Room, parse_rate
-from gate.core.words import RoomMode, Shedding, Switch
+from gate.core.notation import check_session
+from gate.core.settings import Room, parse_duration, parse_rate
+from gate.core.snapshot import RoomView
+from gate.core.words import Order, RoomMode, Shedding, Switch
 
 
 @dataclass(frozen=True, slots=True)
 class RoomOrders:
-    """None: as the config says. ``active`` 0 lifts the cap; ``message`` "" clears it; ``left`` is what is left to sell."""
+    """None: as the config says, and for ``left``, what is left to sell, as the shop says. ``rate`` and ``session`` are in the
+    notation of the config; ``active`` 0 lifts the cap; ``message`` "" clears it."""
 
     mode: RoomMode = RoomMode.AUTO
     rate: str | None = None
@@ -18,6 +22,7 @@ class RoomOrders:
     active: int | None = None
     message: str | None = None
     left: int | None = None
+    session: str | None = None
 
     def amount_and_period(self, room: Room) -> tuple[int, int]:
         """The rate in force: `amount` visitors per `period` seconds."""
@@ -32,6 +37,29 @@ class RoomOrders:
 
     def message_of(self, room: Room) -> str:
         return room.message if self.message is None else self.message
+
+    def session_of(self, room: Room) -> float:
+        """Seconds."""
+        return room.session if self.session is None else parse_duration(self.session)
+
+    def view_of(self, room: Room) -> RoomView:
+        """The room as config and orders have it, before the store has told anything about it."""
+        amount, period = self.amount_and_period(room)
+        return RoomView(
+            room.name,
+            mode=self.mode,
+            amount=amount,
+            period=period,
+            burst=self.burst_of(room),
+            active=self.active_of(room),
+            message=self.message_of(room),
+            session=self.session_of(room),
+            opens=room.opens or 0.0,
+            closes=math.inf if room.closes is None else room.closes,
+            draw=room.order is Order.RANDOM,
+            maximum=room.maximum,
+            left=self.left,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +90,7 @@ class Orders:
                     "active": room.active,
                     "message": room.message,
                     "left": room.left,
+                    "session": room.session,
                 }
                 for name, room in self.rooms.items()
             },
@@ -83,9 +112,11 @@ class Orders:
 
 def _room(data: Any) -> RoomOrders:
     rate, burst, active, message = data["rate"], data["burst"], data["active"], data["message"]
-    left = data.get("left")  # unknown to older gates
+    left, session = data.get("left"), data.get("session")  # unknown to older gates
     if rate is not None:
         parse_rate(rate)
+    if session is not None:
+        check_session(parse_duration(session))
     if not isinstance(message, str | None):
         raise TypeError(f"{message!r} is no message")
     return RoomOrders(
@@ -95,6 +126,7 @@ def _room(data: Any) -> RoomOrders:
         active=None if active is None else _whole(active, least=0),
         message=message,
         left=None if left is None else _whole(left, least=0),
+        session=session,
     )
 
 

@@ -19,6 +19,7 @@ class RoomView:
     burst: int = 1
     active: int | None = None
     message: str = ""  # the operator's word to everybody in line
+    session: float = 600.0  # seconds a pass lives after its last use
     epoch: int = 1
     serving: int = 0  # the highest number called so far
     last: int = 0  # the highest number given so far

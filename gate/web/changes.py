@@ -6,11 +6,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator, model_validator
 
-from gate.core.notation import format_rate, parse_rate
+from gate.core.notation import check_session, format_duration, format_rate, parse_duration, parse_rate
 from gate.core.orders import Orders
 from gate.core.words import RoomMode, Shedding, Switch
 
 MOST = 1_000_000  # visitors; beyond it a burst or cap means nothing
+STOCK = 1_000_000_000  # pieces
 
 
 class Change(BaseModel):
@@ -18,7 +19,7 @@ class Change(BaseModel):
 
 
 class RoomChange(Change):
-    """What is left out stays; `null` gives back to the config."""
+    """What is left out stays; `null` gives back to the config, and `left` to the shop."""
 
     mode: RoomMode | None = None
     """`auto`, `open` (everybody passes), `hold` (nobody new enters, the line stays) or `closed` (no line either)."""
@@ -28,13 +29,22 @@ class RoomChange(Change):
     """How many may enter at once after a quiet time."""
     active: StrictInt | None = Field(None, ge=0, le=MOST)
     """At most this many visitors inside at once; 0 lifts the cap."""
+    session: StrictStr | None = Field(None, max_length=40, examples=["10m"])
+    """How long a pass lives after its last use, in the notation of the config."""
     message: StrictStr | None = Field(None, max_length=500)
     """A word to everybody in line; empty for none."""
+    left: StrictInt | None = Field(None, ge=0, le=STOCK)
+    """So much is left to sell; 0: sold out, and nobody new enters. `null`: as the shop says."""
 
     @field_validator("rate")
     @classmethod
     def _rate(cls, value: str | None) -> str | None:
         return None if value is None else format_rate(parse_rate(value))
+
+    @field_validator("session")
+    @classmethod
+    def _session(cls, value: str | None) -> str | None:
+        return None if value is None else format_duration(check_session(parse_duration(value)))
 
     @field_validator("message")
     @classmethod
@@ -46,7 +56,7 @@ class RoomChange(Change):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("nothing to change; give one of mode, rate, burst, active and message")
+            raise ValueError("nothing to change; give one of mode, rate, burst, active, session, message and left")
         return self
 
     def apply(self, orders: Orders, room: str) -> Orders:

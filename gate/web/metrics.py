@@ -210,6 +210,22 @@ class _State(Collector):
             for room in rooms:
                 family.add_metric([room.name], getattr(room, attribute))
             yield family
+        for name, text, attribute in (
+            ("gate_room_left", "So much is left to sell, where somebody has said.", "left"),
+            ("gate_room_opens_seconds", "Unix time at which the room opens, where it has one.", "opens"),
+            ("gate_room_closes_seconds", "Unix time at which the room closes, where it has one.", "closes"),
+            ("gate_line_maximum", "The longest line, where it has one.", "maximum"),
+        ):
+            known = GaugeMetricFamily(name, text, labels=["room"])
+            for room in rooms:
+                if getattr(room, attribute) is not None:
+                    known.add_metric([room.name], getattr(room, attribute))
+            yield known
+        drawn = GaugeMetricFamily("gate_drawn", "Visitors who were drawn at the opening; 0: not yet.", labels=["room"])
+        for room in rooms:
+            if room.draw is not None:
+                drawn.add_metric([room.name], room.draw.drawn or 0)
+        yield drawn
         modes = GaugeMetricFamily("gate_room_mode", "1 for the mode the room is in.", labels=["room", "mode"])
         for room in rooms:
             for mode in RoomMode:

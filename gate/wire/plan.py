@@ -153,11 +153,12 @@ class Plans:
         decision = decide(visit, snapshot, self._engine.settings)
         if not isinstance(decision, Decision) or decision.outcome is not Outcome.FORWARD or decision.reason not in _QUICK:
             return None
-        key = (decision.room, id(decision.route), decision.reason)
+        view = snapshot.rooms.get(decision.room or "")
+        half = view.session / 2 if view is not None else 0.0
+        key = (decision.room, id(decision.route), decision.reason, half)
         template = self._templates.get(key)
         if template is None:
             way = Way(self._engine.headers_for_visitor(visit, decision), shared=True)
-            half = room.session / 2 if room is not None else 0.0
             template = self._templates[key] = Template(replace(decision, held=None), half, way)
         return template
 

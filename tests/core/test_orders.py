@@ -21,12 +21,19 @@ def test_orders_win():
     assert (orders.burst_of(ROOM), orders.active_of(ROOM), orders.message_of(ROOM)) == (1, 9, "")
 
 
+def test_the_session_is_the_configs_or_the_orders():
+    assert RoomOrders().session_of(ROOM) == 600
+    assert RoomOrders(session="15m").view_of(ROOM).session == 900
+
+
 def test_active_zero_lifts_the_cap():
     assert RoomOrders(active=0).active_of(ROOM) is None
 
 
 def test_a_document_comes_back_as_it_went():
-    orders = Orders(7, Switch.ON, Shedding.SHEDDABLE, {"checkout": RoomOrders(RoomMode.HOLD, "1/second", 2, 3, "wait")})
+    orders = Orders(
+        7, Switch.ON, Shedding.SHEDDABLE, {"checkout": RoomOrders(RoomMode.HOLD, "1/second", 2, 3, "wait", 0, "15m")}
+    )
     assert Orders.from_json(orders.to_json()) == orders
 
 
@@ -59,6 +66,9 @@ ROOM_ORDERS = {"mode": "auto", "rate": None, "burst": None, "active": None, "mes
                 {"active": 1.0},
                 {"active": False},
                 {"message": {}},
+                {"left": -1},
+                {"session": "5s"},
+                {"session": 600},
             )
         ),
     ],
@@ -85,5 +95,11 @@ def test_whatever_is_taken_can_be_followed(junk, room):
         except ValueError:
             continue
         for found in orders.rooms.values():
-            found.amount_and_period(ROOM), found.burst_of(ROOM), found.active_of(ROOM), found.message_of(ROOM)
+            (
+                found.amount_and_period(ROOM),
+                found.burst_of(ROOM),
+                found.active_of(ROOM),
+                found.message_of(ROOM),
+                found.view_of(ROOM),
+            )
         assert Orders.from_json(orders.to_json()) == orders

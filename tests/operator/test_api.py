@@ -12,6 +12,7 @@ from gate import audit
 from gate.backend import OrdersFile
 from gate.core.orders import Orders, RoomOrders
 from gate.core.words import RoomMode, Switch
+from gate.heartbeat import RoomBeat
 from tests.operator.conftest import Listener
 from tests.processes import eventually
 from tests.stores import StoreServer
@@ -104,6 +105,27 @@ def test_a_room_is_changed_as_a_whole_or_in_part(gate: Listener) -> None:
     assert reply.json()["rooms"][1]["ordered"] == []
 
 
+def test_the_session_is_ordered_like_the_rest(gate: Listener) -> None:
+    room = gate.api("PATCH", "/api/v1/rooms/checkout", '{"session": "900s"}').json()["rooms"][0]
+    assert (room["session"], room["ordered"]) == ("15m", ["session"])
+    room = gate.api("PATCH", "/api/v1/rooms/checkout", '{"session": null}').json()["rooms"][0]
+    assert (room["session"], room["ordered"]) == ("10m", [])
+
+
+def test_stock_is_the_operators_word_until_it_is_given_back_to_the_shop(gate: Listener) -> None:
+    gate.beat(rooms={"checkout": RoomBeat(left=40)})
+    room = gate.api("GET", "/api/v1/status").json()["rooms"][0]
+    assert (room["left"], room["ordered"]) == (40, [])  # the shop's word
+    status = gate.api("PATCH", "/api/v1/rooms/checkout", '{"left": 0}').json()
+    assert (status["rooms"][0]["left"], status["rooms"][0]["ordered"]) == (0, ["left"])
+    assert "checkout is sold out, says an operator: nobody new enters." in status["problems"]
+    assert 'gate_room_left{room="checkout"} 0.0' in gate.api("GET", "/metrics", token=None).text
+    status = gate.api("PATCH", "/api/v1/rooms/checkout", '{"left": null}').json()
+    assert (status["rooms"][0]["left"], status["problems"]) == (40, [])
+    entries = gate.api("GET", "/api/v1/audit").json()["entries"]
+    assert [entry["what"] for entry in entries] == ["room checkout: left 0 → (shop)", "room checkout: left (shop) → 0"]
+
+
 def test_the_switches(gate: Listener) -> None:
     assert gate.api("PUT", "/api/v1/fallback", '{"mode": "on"}').json()["fallback"] == {"mode": "on", "on": True}
     assert gate.api("PUT", "/api/v1/fallback", '{"mode": "auto"}').json()["fallback"] == {"mode": "auto", "on": False}
@@ -131,6 +153,11 @@ BAD_ROOMS = [
     ('{"burst": 1e3}', 422, "burst"),
     ('{"burst": 99999999999999999999}', 422, "burst"),
     ('{"active": -1}', 422, "active"),
+    ('{"session": "5s"}', 422, "too short"),
+    ('{"session": "long"}', 422, "10m"),
+    ('{"session": 600}', 422, "session"),
+    ('{"left": -1}', 422, "left"),
+    ('{"left": "none"}', 422, "left"),
     (json.dumps({"message": "x" * 501}), 422, "message"),
     (json.dumps({"message": "a\nb"}), 422, "message"),
     (json.dumps({"message": "x" * 70_000}), 413, "65536"),

@@ -163,6 +163,51 @@ def test_orders_are_shown_and_those_who_lag_named() -> None:
     assert status.problems == ["Worker 1 does not yet follow the last order."]
 
 
+SALE = Settings.model_validate(
+    {
+        "rooms": {
+            "drop": {
+                "match": "/drop/**",
+                "rate": "5/second",
+                "order": "random",
+                "opens": NOW,
+                "closes": NOW + 3600,
+                "maximum": 100,
+                "groups": {"members": {"share": "30%"}},
+            }
+        }
+    }
+)
+
+
+def sale(room: RoomBeat, *, after: float = 0.0) -> Status:
+    beat = replace(BEAT, time=NOW + after, taken=NOW + after, rooms={"drop": room}, breakers={})
+    return gather(SALE, Orders(), [beat], now=NOW + after, gate="1", stored=True, problems=[])
+
+
+def test_a_sale_shows_its_times_and_its_draw() -> None:
+    room = sale(RoomBeat(last=50, waiting=50, commitment="ab" * 32), after=-60).rooms[0]
+    assert (room.order, room.opens, room.closes, room.maximum, room.left) == ("random", NOW, NOW + 3600, 100, None)
+    assert [(group.name, group.share) for group in room.groups] == [("members", 0.3)]
+    assert room.draw is not None
+    assert (room.draw.commitment, room.draw.drawn, room.draw.seed) == ("ab" * 32, None, None)
+    drawn = sale(RoomBeat(last=50, waiting=50, commitment="ab" * 32, drawn=50, seed="cd" * 32), after=60)
+    assert drawn.problems == []
+    assert drawn.rooms[0].draw is not None
+    assert (drawn.rooms[0].draw.drawn, drawn.rooms[0].draw.seed) == (50, "cd" * 32)
+
+
+def test_what_an_operator_of_a_sale_should_know() -> None:
+    assert sale(RoomBeat(waiting=99), after=-1).problems == []
+    assert sale(RoomBeat(last=50), after=60).problems == [
+        "drop has opened, and nobody was drawn: it is first come, first served."
+    ]
+    assert sale(RoomBeat(waiting=100), after=-1).problems == ["The line of drop is full (100): newcomers get no place."]
+    assert sale(RoomBeat(left=0), after=-1).problems == ["drop is sold out, says the shop: nobody new enters."]
+    shares = replace(BEAT, condition=Condition.LOCAL_SHARE, store_up=False)
+    assert picture(shares).problems == ["The store does not answer: workers let their share of the rate in, each by itself."]
+
+
 def test_breakers_show_the_worst() -> None:
     probing = replace(BEAT, worker=1, breakers={"/x": "half-open"})
     status = picture(BEAT, probing)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 
 import pytest
 
@@ -50,6 +51,7 @@ async def test_one_ticket_claimed_fifty_times_at_once_is_one_pass_and_one_token(
     await let_pass(lines[0], 60)
     entries = await asyncio.gather(*(lines[k % 5].claim(ticket, TERMS) for k in range(50)))
     assert {(entry.status, entry.expires, entry.ticket) for entry in entries} == {("entered", entries[0].expires, ticket)}
+    assert Counter(entry.reason for entry in entries) == {Reason.ADMITTED: 1, Reason.PASS: 49}
     state = await lines[0].tick(TERMS)
     assert (state.inside, state.admitted) == (1, 1)
     assert 2 <= state.tokens < 2.5
