@@ -15,13 +15,11 @@ from gate.core.answer import Fields
 from gate.core.cookies import Kind, cookie_name
 from gate.core.credentials import InvalidCredential, KeyRing, Pass, Ticket
 from gate.core.identity import without_claims
-from gate.core.path import MAX_TARGET, MalformedTarget, canonical, split
-from gate.core.settings import Settings
+from gate.core.path import MalformedTarget, canonical, split
+from gate.core.settings import Settings, Visitors
 from gate.core.visit import Headers, Visit
 from gate.core.words import Reason
 
-MAX_FIELDS = 100
-MAX_HEAD = 32768  # bytes of names and values
 PSEUDONYM = b"floodgate"  # ours in Via (RFC 9110 section 7.6.3)
 QUESTIONS = b"/__gate/authorize"  # where edges ask (:mod:`gate.web.authorize`)
 MAX_PASSAGES = 3  # a request that came through a gate this often runs in a circle
@@ -74,11 +72,11 @@ def read_visit(
             f"{method.upper()} is not served here",
             ((b"allow", _ALLOW),),
         )
-    _check_fields(headers)
+    _check_fields(headers, settings.visitors)
     _check_framing(headers)
     host = _host(headers)
-    if len(target) > MAX_TARGET:
-        raise Refusal(414, Reason.TOO_LARGE, f"the request target is longer than {MAX_TARGET} bytes")
+    if len(target) > settings.visitors.max_target:
+        raise Refusal(414, Reason.TOO_LARGE, f"the request target is longer than {settings.visitors.max_target} bytes")
     try:
         authority, origin_form = split(target)
         path, query = canonical(origin_form)
@@ -122,11 +120,11 @@ def read_visit(
 # --------------------------------------------------------------------------- checks
 
 
-def _check_fields(headers: Headers) -> None:
-    if len(headers) > MAX_FIELDS:
-        raise Refusal(431, Reason.TOO_LARGE, f"more than {MAX_FIELDS} header fields")
-    if sum(len(name) + len(value) for name, value in headers) > MAX_HEAD:
-        raise Refusal(431, Reason.TOO_LARGE, f"header fields of more than {MAX_HEAD} bytes")
+def _check_fields(headers: Headers, limits: Visitors) -> None:
+    if len(headers) > limits.max_fields:
+        raise Refusal(431, Reason.TOO_LARGE, f"more than {limits.max_fields} header fields")
+    if sum(len(name) + len(value) for name, value in headers) > limits.max_head:
+        raise Refusal(431, Reason.TOO_LARGE, f"header fields of more than {limits.max_head} bytes")
     passages = 0
     for name, value in headers:
         # "_" and "." become "-" in CGI-like environments: X_Real_IP would pass for X-Real-IP behind our back.

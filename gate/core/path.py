@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import product
 from urllib.parse import unquote_to_bytes
 
-MAX_TARGET = 8192  # bytes; longer ones are 414 (nginx and Apache httpd: 8 KiB)
+MAX_TARGET = 64 << 10  # bytes; what `visitors.max_target` may be at most
 
 
 class MalformedTarget(ValueError):

@@ -77,8 +77,8 @@ def _pypi(directory: Path, packages: str, say: Callable[[str], None]) -> None:
     if stamp.exists() and stamp.read_text() == packages:
         return
     say(f"installing from PyPI into {directory.relative_to(ROOT)}: {packages}")
-    directory.parent.mkdir(exist_ok=True)
-    venv.create(directory, with_pip=True)
+    if not (directory / "bin/pip").exists():  # over an old one it raises SameFileError
+        venv.create(directory, with_pip=True)
     failed = []
     with directory.with_suffix(".log").open("wb") as log:
         pip = [str(directory / "bin/pip"), "install", "--disable-pip-version-check", "--upgrade"]

@@ -3,8 +3,7 @@
 import pytest
 
 from gate.core.credentials import Key, KeyRing, Pass, Ticket
-from gate.core.facts import MAX_FIELDS, Refusal, read_visit
-from gate.core.path import MAX_TARGET
+from gate.core.facts import Refusal, read_visit
 from gate.core.settings import Settings
 from gate.core.words import Reason
 from gate.edges import trust_for
@@ -64,7 +63,7 @@ def a_pass(expires=NOW + 60, room="checkout", id_="id-7", ring=RING):
         ({"target": b"/a/../b"}, 400, Reason.MALFORMED),
         ({"target": b"/a#b"}, 400, Reason.MALFORMED),
         ({"target": b"http://evil.example/"}, 400, Reason.MALFORMED),
-        ({"target": b"/" + b"a" * MAX_TARGET}, 414, Reason.TOO_LARGE),
+        ({"target": b"/" + b"a" * SETTINGS.visitors.max_target}, 414, Reason.TOO_LARGE),
     ],
 )
 def test_refused(change, status, reason):
@@ -97,7 +96,7 @@ def test_refused(change, status, reason):
         ([(b"x-a", b"a\nb")], 400),
         ([(b"expect", b"200-ok")], 417),
         ([(b"via", b"1.1 floodgate, 1.1 cdn, 1.1 floodgate"), (b"via", b"1.1 floodgate, 1.1 Floodgate")], 508),
-        ([(f"x-{n}".encode(), b"") for n in range(MAX_FIELDS)], 431),
+        ([(f"x-{n}".encode(), b"") for n in range(SETTINGS.visitors.max_fields)], 431),
         ([(b"x-a", b"a" * 40_000)], 431),
     ],
 )
