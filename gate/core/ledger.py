@@ -174,6 +174,32 @@ class Ledger:
                 self.lost = max(0, self.lost - 1)
         return freed
 
+    def adopt(
+        self, now: int, terms: Terms, memory: Remembered, called: int, hold: int, admitted: list[tuple[str, int, int, int]]
+    ) -> int:
+        """Whom a worker has let in while the store was away: id, epoch, number and expiry of each. How many were news."""
+        self._open(now, terms, memory)
+        self.bucket.level = min(self.bucket.level, -hold * terms.step)
+        if min(called, self.last) > self.serving:
+            self.calls.call(self.serving, min(called, self.last), self._through, terms)
+            self.serving = min(called, self.last)
+        news = 0
+        for id_, epoch, number, expires in admitted:
+            if (id_ if number >= AWAY else (epoch, number)) in self.spent:
+                continue
+            news += 1
+            self.admitted += 1
+            self._mark_spent(id_, epoch, number)
+            call = self.calls.of(number) if number < AWAY else None
+            if call is not None and call.knocked < call.count:
+                call.knocked += 1
+            if id_ in self._places:
+                self._leave_the_door(id_)
+            seat = max(self.seats.get(id_, 0), expires + self.skew)
+            if id_ not in self.revoked and seat > self.t:
+                self.seats[id_] = seat
+        return news
+
     def tick(self, now: int, terms: Terms, memory: Remembered) -> RoomState:
         """Calls whom it is time to call, cleans up."""
         self._open(now, terms, memory)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from gate.core.credentials import Ticket
 from gate.core.decision import Entry
 from gate.core.line import AWAY, TICKET_LIFE, Remembered, RoomState, Terms, Throughput, away_number
 from gate.core.snapshot import RoomView
+from gate.core.standin import Admission
 from gate.core.words import Reason, RoomMode
 from gate.store.link import Link, StoreUnavailable
 from gate.store.memory import Memory
@@ -148,6 +149,13 @@ class Line:
         self._revoked[pass_id] = self.state.now + self._terms.session + SEAT_SLACK
         self._publish_revoked()
         return bool(int(freed))
+
+    async def adopt(self, admitted: Sequence[Admission], called: int, hold: float, terms: Terms) -> int:
+        """Tells the store whom this worker has let in while it was away, 1000 at most, and the highest number it has called.
+        The bucket is empty then, and for ``hold`` seconds. How many were news. Raises :class:`StoreUnavailable`."""
+        each = [part for one in admitted for part in (one.id, one.epoch, one.number, round(one.expires * 1e6))]
+        (news,) = await self._run("adopt", terms, called, round(hold * 1e6), *each)
+        return int(news)
 
     # -- what the gate does by itself
 

@@ -1,0 +1,31 @@
+-- Tells the room whom a worker has let in by itself while the store was away: their tickets are spent, they have their seats,
+-- and who was called stays called. The bucket is empty from now on, and stays empty for `hold`: until then other workers may
+-- still let visitors in by themselves, and what they let in has been paid with it. Safe to repeat.
+--
+-- KEYS     see room.lua
+-- ARGV     1-12 see room.lua; 13 the highest number the worker has called, 14 hold (us);
+--          then id, epoch, number and expiry (us, Unix time) of each of them, 1000 at most
+-- Returns  the state (see close), then: how many of them were news
+-- @include room
+
+open()
+line.level = math.min(line.level, -tonumber(ARGV[14]) * STEP)
+local called = math.min(tonumber(ARGV[13]), line.last)
+if called > line.serving then call_up_to(called) end
+local news = 0
+for i = 15, #ARGV, 4 do
+  local id, epoch, number, expires = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  if not is_spent(id, epoch, number) then
+    news = news + 1
+    line.admitted = line.admitted + 1
+    mark_spent(id, epoch, number)
+    local call = number < AWAY and call_of(number)
+    if call and call.knocked < call.count then call.knocked = call.knocked + 1 end
+    redis.call('ZREM', READY, id)
+    redis.call('ZREM', DUE, id)
+    local seat = math.max(tonumber(redis.call('ZSCORE', SEATS, id) or 0), expires + line.skew)
+    if not redis.call('ZSCORE', REVOKED, id) and seat > t then redis.call('ZADD', SEATS, whole(seat), id) end
+  end
+end
+ready = redis.call('ZCARD', READY)
+return close(whole(news))
