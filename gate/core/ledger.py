@@ -83,8 +83,8 @@ class Ledger:
         """A newcomer where nobody waits uncalled."""
         self._open(now, terms, memory)
         seat = self.seats.get(id_, 0)
-        number, epoch = int(self._places.get(id_, 0)), self.epoch  # the same call again, its answer was lost
-        again = number > 0
+        place, epoch = self._places.get(id_, 0.0), self.epoch
+        number, again = int(place), place > 0 and place.is_integer()  # the same call again, its answer was lost
         if not again:
             self.last += 1
             number = self.last

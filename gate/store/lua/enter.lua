@@ -2,17 +2,17 @@
 -- everybody, and when its number is called right away, at the door.
 --
 -- KEYS     see room.lua
--- ARGV     1-12 see room.lua; 13 ticket id
+-- ARGV     1-13 see room.lua; 14 ticket id
 -- Returns  the state (see close), then: status (entered, waiting), number, epoch, expires (us, store's clock),
 --          due (us from now), ask again (us from now), reason
 -- @include room
 -- @include door
 
-local id = ARGV[13]
+local id = ARGV[14]
 open()
 local seat = tonumber(redis.call('ZSCORE', SEATS, id) or 0)
-local number = tonumber(redis.call('ZSCORE', READY, id) or 0) -- the same call again, its answer was lost
-local again = number > 0
+local number = tonumber(redis.call('ZSCORE', READY, id) or 0)
+local again = number > 0 and number == math.floor(number) -- the same call again, its answer was lost
 if not again then
   line.last = line.last + 1
   number = line.last
