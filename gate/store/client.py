@@ -33,6 +33,7 @@ def open_client(url: str, password: str | None, *, timeout: float, connections: 
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,  # one round trip less per connection, and no client-side extras of newer servers
+        "driver_info": None,  # no CLIENT SETINFO: a round trip and 0.2 ms of CPU per connection, and nobody reads it
         "max_connections": connections,
     }
     if password is not None:

@@ -138,7 +138,10 @@ class Link:
             prober.cancel()
         await asyncio.gather(*probers, return_exceptions=True)
         if self._flying:
-            await asyncio.wait(self._flying, timeout=4 * self.deadline)
+            _, late = await asyncio.wait(self._flying, timeout=4 * self.deadline)
+            for task in late:  # nobody will use its connection after it
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         client, self._client = self._client, None
         if client is not None:
             await close_client(client)

@@ -81,21 +81,21 @@ class Rush:
 
     async def run(self, meanwhile: Callable[["Rush"], Awaitable[None]]) -> None:
         """The rush goes on until ``meanwhile`` ends."""
-        for link in self.links:
-            await link.start()
-            assert link.up, link.trouble
-        async with asyncio.TaskGroup() as tasks:
-            for room, lines in self.lines.items():
-                for line in lines:
-                    tasks.create_task(self._tick(line, self.seen[room].terms))
-                for number in range(self._visitors):
-                    tasks.create_task(self._visitor(lines[number % len(lines)], self.seen[room]))
-            try:
+        try:
+            for link in self.links:
+                await link.start()
+                assert link.up, link.trouble
+            async with asyncio.TaskGroup() as tasks:
+                for room, lines in self.lines.items():
+                    for line in lines:
+                        tasks.create_task(self._tick(line, self.seen[room].terms))
+                    for number in range(self._visitors):
+                        tasks.create_task(self._visitor(lines[number % len(lines)], self.seen[room]))
                 await meanwhile(self)
-            finally:
                 self._over.set()
-        for link in self.links:
-            await link.close()
+        finally:
+            for link in self.links:
+                await link.close()
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -148,6 +148,6 @@ class Rush:
             if at not in self._times.setdefault(ticket.id, []):  # it paid once more where its mark was lost
                 self._times[ticket.id].append(at)
                 seen.admitted.append(at)
-            if seen.entered.setdefault((ticket.epoch, ticket.number), ticket.id) != ticket.id:
+            if ticket.number < AWAY and seen.entered.setdefault((ticket.epoch, ticket.number), ticket.id) != ticket.id:
                 seen.twice.append(ticket)
         return entry.status in ("entered", "spent")

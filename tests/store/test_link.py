@@ -263,6 +263,15 @@ async def test_the_password_is_used(own_store: Embedded) -> None:
         await link.close()
 
 
+async def test_a_connection_says_nothing_of_itself(own_store: Embedded) -> None:
+    """It would be a round trip for each."""
+    link = Link(own_store.url, deadline=2.0)
+    await link.start()
+    await link.command("PING")
+    assert not [name for name in await link.command("INFO", "commandstats") if "setinfo" in name]
+    await link.close()
+
+
 async def test_before_the_start_and_after_the_end_it_says_so(store: Embedded) -> None:
     link = Link(store.url)
     with pytest.raises(StoreUnavailable, match="not started"):
