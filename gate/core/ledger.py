@@ -174,6 +174,11 @@ class Ledger:
                 self.lost = max(0, self.lost - 1)
         return freed
 
+    def leave(self, id_: str) -> None:
+        """Is not at the door any more, and nothing is kept for it."""
+        if id_ in self._places:
+            self._leave_the_door(id_)
+
     def adopt(
         self, now: int, terms: Terms, memory: Remembered, called: int, hold: int, admitted: list[tuple[str, int, int, int]]
     ) -> int:

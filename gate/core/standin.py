@@ -90,7 +90,8 @@ class StandIn:
         self._admitted: dict[str, Admission] = {}
 
     def claim(self, now: float, ticks: float, terms: Terms, ticket: Ticket, turn: int | None = None) -> Word:
-        """The ticket knocks at this worker. ``turn``: its place in the order, where that is not its number."""
+        """The ticket knocks at this worker, and is at the door until :meth:`leave`. ``turn``: its place in the order, where that
+        is not its number."""
         known = self._admitted.get(ticket.id)
         if known is not None:
             over = known.expires <= now
@@ -106,6 +107,10 @@ class StandIn:
         if mine.amount == 0 < terms.amount and word.reason is Reason.RATE:  # it will be this worker's turn again
             return replace(word, ask=min(word.ask, max(SECOND, round(left * SECOND))))
         return word
+
+    def leave(self, ticket: Ticket) -> None:
+        """It does not wait here any more. It may knock at another worker next, so nothing is kept for it."""
+        self._ledger.leave(ticket.id)
 
     def tick(self, now: float, ticks: float, terms: Terms) -> RoomState:
         """Calls whom it is time to call. The store's last word, with what has changed here since."""
@@ -138,10 +143,10 @@ class StandIn:
         """This worker's terms at this moment, and the seconds until its turn may change."""
         number, left = self._share.turn(ticks, terms)
         on_turn = self._share.has_turn(number, terms)
-        if on_turn and number != self._turn and not (self._turn is not None and self._share.has_turn(self._turn, terms)):
-            self._empty(now)
-        if self._turn is not None and number > self._turn + 1 and self._share.at_once(terms) < self._share.workers:
-            self._empty(now)  # whole turns went by unseen
+        if number != self._turn and self._share.at_once(terms) < self._share.workers:
+            before = self._turn
+            if before != number - 1 or self._share.has_turn(before, terms) != on_turn:  # its turn begins, or is over
+                self._empty(now)
         self._turn = number
         return self._share.of(terms, self._known.inside, on_turn=on_turn), left
 
