@@ -21,8 +21,9 @@ from typing import Any
 from gate import __version__, audit, config, examination, heartbeat, logs, private
 from gate.core.orders import Orders
 from gate.core.settings import Settings
+from gate.preview import Preview, preview_of
 from gate.private import NotKept
-from gate.status import Status, gather
+from gate.status import Status, gather, view_of
 from gate.store.link import Link, StoreUnavailable
 from gate.store.orders import OrdersStore
 from gate.web.backend import Reload
@@ -112,6 +113,15 @@ class Backend:
             stored=self._stored,
             problems=[*filter(None, [examination.told(self.run)]), *self._problems.values()],
         )
+
+    def preview(self, room: str, change: Callable[[Orders], Orders]) -> Preview:
+        """What ``change`` would do to the wait in ``room``. Nothing is changed."""
+        now = self._clock()
+        beats = heartbeat.read(self.run, now)
+        changed = change(self.orders)
+        before, paused = view_of(self.settings, self.orders, room, beats, now)
+        after, _ = view_of(self.settings, changed, room, beats, now)
+        return preview_of(before, after, now, audit.differences(self.orders, changed), paused)
 
     def history(self, room: str) -> list[tuple[float, int]]:
         """How many waited in ``room`` over the last ten minutes: Unix seconds and visitors, oldest first."""

@@ -1,6 +1,7 @@
 """The gate at a glance: what the console, ``gate status`` and ``GET /api/v1/status`` show. Also the API's schema."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -8,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from gate.core.notation import format_duration, format_rate, parse_rate
 from gate.core.orders import Orders
 from gate.core.settings import Room, Settings
-from gate.core.words import Order, RoomMode, Shedding, Switch
+from gate.core.snapshot import RoomView
+from gate.core.words import Order, Reason, RoomMode, Shedding, Switch
 from gate.heartbeat import Beat, Condition, RoomBeat
 
 DRAW_SLACK = 5.0  # seconds after the opening in which the draw must be known
@@ -163,7 +165,7 @@ def gather(
     """One picture of what the workers said. Where they differ: shared counters from whoever read them last, and a thing is
     up when it is for at least one living worker, because one worker's broken path is not an outage."""
     living = [beat for beat in beats if beat.fresh(now)]
-    informed = max((beat for beat in living if beat.taken > 0), key=lambda beat: beat.taken, default=None)
+    informed = _informed(living)
     origin_up = any(beat.origin_up for beat in living)
     level = max((beat.overload for beat in living), default=0)
     if orders.shedding is not Shedding.AUTO:
@@ -207,6 +209,39 @@ def gather(
             *problems,
         ],
     )
+
+
+def _informed(living: list[Beat]) -> Beat | None:
+    """Whoever has read the store's counters last."""
+    return max((beat for beat in living if beat.taken > 0), key=lambda beat: beat.taken, default=None)
+
+
+def view_of(settings: Settings, orders: Orders, name: str, beats: list[Beat], now: float) -> tuple[RoomView, Reason | None]:
+    """A room as the workers tell it, under ``orders``, and why nobody is called whatever the room's own settings are."""
+    living = [beat for beat in beats if beat.fresh(now)]
+    informed = _informed(living)
+    told = informed.rooms.get(name, RoomBeat()) if informed else RoomBeat()
+    view = orders.room(name).view_of(settings.rooms[name])
+    view = replace(
+        view,
+        epoch=told.epoch,
+        serving=told.serving,
+        last=told.last,
+        waiting=told.waiting,
+        through=told.through,
+        inside=told.inside,
+        tokens=told.tokens,
+        present=told.present,
+        admitted_per_second=told.admitted_per_second,
+        drawn=told.drawn,
+        left=told.left if view.left is None else view.left,
+    )
+    if orders.fallback is Switch.ON:
+        return view, Reason.ORDERED
+    if not any(beat.store_up for beat in living):
+        return view, Reason.STORE
+    down = orders.fallback is Switch.AUTO and not any(beat.origin_up for beat in living)
+    return view, Reason.ORIGIN_DOWN if down else None
 
 
 def _breaker(route: str, states: list[str]) -> BreakerStatus:

@@ -13,7 +13,7 @@ ALLOWED = {
     "core": set(),
     "store": {"core", "process"},
     "wire": {"core"},
-    "web": {"core", "operators", "private", "resources", "status"},
+    "web": {"core", "operators", "preview", "private", "resources", "status"},
     "edges": {"core"},
     "config": {"core", "resources", "edges"},
 }

@@ -76,22 +76,37 @@ def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> 
 def pace_of(view: RoomView) -> tuple[float, float] | None:
     """Seconds per person ahead, at best and at worst; None while nobody is called.
 
+    Those who have left the line take no time; at worst, half of them come back.
+    """
+    flow = flow_of(view)
+    if flow is None:
+        return None
+    slow, fast = flow
+    low, high = weights_of(view)
+    return round(low / fast, 4), round(high / slow, 4)
+
+
+def weights_of(view: RoomView) -> tuple[float, float]:
+    """How much of one admission a person in line takes, at best and at worst."""
+    present = min(1.0, max(0.0, view.present))
+    return _OPTIMISM * present, _CAUTION * (1 + present) / 2
+
+
+def flow_of(view: RoomView) -> tuple[float, float] | None:
+    """Visitors a second, at worst and at best; None while nobody is called.
+
     A full room moves as fast as visitors leave it, whatever its rate. Otherwise the measured rate counts, but never for
-    less than half of the ordered one: in the first minute of a rush there is little to measure. Those who have left the line
-    take no time; at worst, half of them come back.
+    less than half of the ordered one: in the first minute of a rush there is little to measure.
     """
     if view.mode in (RoomMode.HOLD, RoomMode.CLOSED) or view.amount <= 0:
         return None
     ordered, seen = view.per_second, view.admitted_per_second
     full = view.active is not None and view.inside >= view.active
     if full and seen > 0:
-        slow = fast = min(seen, ordered)
-    elif seen > 0:
-        slow, fast = min(ordered, max(seen, ordered / 2)), ordered
-    else:
-        slow = fast = ordered
-    present = min(1.0, max(0.0, view.present))
-    return round(_OPTIMISM * present / fast, 4), round(_CAUTION * (1 + present) / 2 / slow, 4)
+        return min(seen, ordered), min(seen, ordered)
+    if seen > 0:
+        return min(ordered, max(seen, ordered / 2)), ordered
+    return ordered, ordered
 
 
 def ask_again(low: float | None, draw: float) -> float:

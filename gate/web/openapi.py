@@ -6,6 +6,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from gate import __version__
+from gate.preview import Preview
 from gate.status import Status
 from gate.web.changes import FallbackChange, RoomChange, SheddingChange
 
@@ -55,7 +56,11 @@ def _answer(description: str, content: dict[str, Any]) -> dict[str, Any]:
 def document() -> dict[str, Any]:
     """The whole document; the same object every time, not to be changed."""
     _, models = models_json_schema(
-        [(Status, "serialization"), *((model, "validation") for model in (RoomChange, FallbackChange, SheddingChange))],
+        [
+            (Status, "serialization"),
+            (Preview, "serialization"),
+            *((model, "validation") for model in (RoomChange, FallbackChange, SheddingChange)),
+        ],
         ref_template="#/components/schemas/{model}",
     )
     status = _answer("The status after the change.", _json(_ref("Status")))
@@ -80,12 +85,23 @@ def document() -> dict[str, Any]:
             "/api/v1/rooms/{room}": {
                 "patch": _operation(
                     "room",
-                    "Change a room's mode, rate, burst, cap or message",
+                    "Change a room: mode, rate, burst, cap, session, message, stock",
                     status,
                     role="operator",
                     body="RoomChange",
                     parameters=[room],
                     problems=("404", *change),
+                )
+            },
+            "/api/v1/rooms/{room}/preview": {
+                "post": _operation(
+                    "preview",
+                    "What a change of the room would do to the wait; changes nothing",
+                    _answer("The wait as things are, and after the change.", _json(_ref("Preview"))),
+                    role="viewer",
+                    body="RoomChange",
+                    parameters=[room],
+                    problems=("400", "404", "413", "422"),
                 )
             },
             "/api/v1/fallback": {

@@ -49,6 +49,7 @@ class Api:
         return [
             self._route("GET", "/api/v1/status", viewer, self.status),
             self._route("PATCH", "/api/v1/rooms/{room}", operator, self.room),
+            self._route("POST", "/api/v1/rooms/{room}/preview", viewer, self.preview),
             self._route("PUT", "/api/v1/fallback", operator, self.fallback),
             self._route("PUT", "/api/v1/shedding", operator, self.shedding),
             self._route("GET", "/api/v1/audit", viewer, self.audit),
@@ -88,13 +89,23 @@ class Api:
         return Response((await self._backend.status()).model_dump_json(), media_type="application/json")
 
     async def room(self, request: Request, operator: Operator) -> Response:
+        name = self._room(request)
+        asked = await read_body(request, RoomChange)
+        await self._backend.change(lambda orders: asked.apply(orders, name), who=operator.name)
+        return await self._status()
+
+    async def preview(self, request: Request, operator: Operator) -> Response:
+        name = self._room(request)
+        asked = await read_body(request, RoomChange)
+        found = self._backend.preview(name, lambda orders: asked.apply(orders, name))
+        return Response(found.model_dump_json(), media_type="application/json")
+
+    def _room(self, request: Request) -> str:
         name: str = request.path_params["room"]
         if name not in self._backend.settings.rooms:
             rooms = ", ".join(self._backend.settings.rooms) or "none"
             raise Problem(404, f"There is no room {name!r}; the config has: {rooms}.")
-        asked = await read_body(request, RoomChange)
-        await self._backend.change(lambda orders: asked.apply(orders, name), who=operator.name)
-        return await self._status()
+        return name
 
     async def fallback(self, request: Request, operator: Operator) -> Response:
         asked = await read_body(request, FallbackChange)

@@ -20,6 +20,7 @@ from tests.stores import StoreServer
 CALLS = [
     ("GET", "/api/v1/status", None, "viewer"),
     ("PATCH", "/api/v1/rooms/checkout", '{"mode": "hold"}', "operator"),
+    ("POST", "/api/v1/rooms/checkout/preview", '{"mode": "hold"}', "viewer"),
     ("PUT", "/api/v1/fallback", '{"mode": "on"}', "operator"),
     ("PUT", "/api/v1/shedding", '{"mode": "1"}', "operator"),
     ("GET", "/api/v1/audit", None, "viewer"),
@@ -235,6 +236,47 @@ def test_ready_follows_the_workers(gate: Listener) -> None:
     assert gate.api("GET", "/live", token=None).status == 200
 
 
+# --------------------------------------------------------------------------- the effect, beforehand
+
+
+def test_a_preview_tells_the_wait_and_changes_nothing(gate: Listener) -> None:
+    found = gate.api("POST", "/api/v1/rooms/checkout/preview", '{"rate": "240/minute"}', token=gate.viewer).json()
+    assert found["room"] == "checkout"
+    assert found["changes"] == ['room checkout: rate (config) → "240/minute"']
+    before, after = found["before"], found["after"]
+    for who in ("newcomer", "last"):
+        assert 0 < after[who]["low"] < before[who]["low"] < before[who]["high"]
+        assert after[who]["high"] < before[who]["high"]
+    assert found["time"] < after["empty"]["earliest"] < before["empty"]["earliest"]
+    assert found["text"][0] == f"Wait of a newcomer: {after['newcomer']['text']} (as things are: {before['newcomer']['text']})."
+    status = gate.api("GET", "/api/v1/status").json()
+    assert (status["version"], status["rooms"][0]["rate"]) == (0, "120/minute")
+    assert gate.api("GET", "/api/v1/audit").json()["entries"] == []
+
+
+def test_a_preview_knows_what_stands_in_the_way(gate: Listener) -> None:
+    def after(**change: Any) -> Any:
+        return gate.api("POST", "/api/v1/rooms/checkout/preview", json.dumps(change)).json()["after"]["newcomer"]
+
+    assert after(mode="hold") == {"low": None, "high": None, "reason": "hold", "text": "no entry while the room is held"}
+    assert after(left=0)["reason"] == "sold-out"
+    assert after(mode="open")["text"] == "at once"
+    gate.beat(store_up=False)
+    assert after(burst=1)["reason"] == "store"
+    gate.beat(origin_up=False)
+    assert after(burst=1)["reason"] == "origin-down"
+    gate.api("PUT", "/api/v1/fallback", '{"mode": "on"}')
+    assert after(burst=1)["reason"] == "ordered"
+
+
+@pytest.mark.parametrize(("body", "status", "words"), BAD_ROOMS, ids=lambda value: str(value)[:30])
+def test_a_preview_explains_what_is_wrong_as_the_change_would(gate: Listener, body: str, status: int, words: str) -> None:
+    reply = gate.api("POST", "/api/v1/rooms/checkout/preview", body)
+    assert reply.status == status
+    assert words in reply.text
+    assert gate.api("POST", "/api/v1/rooms/nope/preview", '{"mode": "hold"}').status == 404
+
+
 # --------------------------------------------------------------------------- lasting
 
 
@@ -407,4 +449,8 @@ def test_answers_match_the_document(gate: Listener) -> None:
     status = gate.api("GET", "/api/v1/status").json()
     assert set(status) == set(found["Status"]["properties"])
     assert set(status["rooms"][0]) == set(found["RoomStatus"]["properties"])
+    preview = gate.api("POST", "/api/v1/rooms/checkout/preview", '{"burst": 1}').json()
+    assert set(preview) == set(found["Preview"]["properties"])
+    assert set(preview["after"]) == set(found["Outlook"]["properties"])
+    assert set(preview["after"]["last"]) == set(found["Expected"]["properties"])
     assert set(status["workers"][0]) == set(found["WorkerStatus"]["properties"])
