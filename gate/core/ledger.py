@@ -24,6 +24,9 @@ from gate.core.words import Reason, RoomMode
 MARGIN = 500_000  # a visitor is asked to knock at least this long before its token is due; the gate holds it so long
 GRACE = 2 * SECOND  # and is expected for this long after the second it was told: a page cannot come back in less than two
 PATIENCE = 500_000  # but only for so long when the bucket is full, and waiting would lose a token
+LATE = 250_000  # an answer is on its way for less than this,
+LOST = 30 * SECOND  # and who did not get it asks again before this
+STEP_AHEAD = 50_000  # a clock that gains more than this on the caller's has been set; less is the way to the store
 SEAT_SLACK = 2 * SECOND  # a seat outlives its pass by the difference of two clocks
 PURGE = 1000
 
@@ -54,7 +57,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.born = False
-        self.epoch = self.last = self.serving = self.birth = self.skew = self.admitted = 0
+        self.epoch = self.last = self.serving = self.birth = self.skew = self.admitted = self.full = 0
         self.lost = self.lost_until = self.longest = 0
         self.bucket = Bucket(0, 1, 1, 0, 0)
         self.calls = Calls()
@@ -117,9 +120,10 @@ class Ledger:
         if id_ in self.revoked:
             return Word("spent", number, epoch)
         seat = self.seats.get(id_, 0)
-        if seat > self.t:
+        late = seat > self.t and self._is_late(seat, terms)
+        if seat > self.t and not late:
             return Word("entered", number, epoch, seat - self.skew, reason=Reason.PASS)
-        if (id_ if number >= AWAY else (epoch, number)) in self.spent:
+        if not late and (id_ if number >= AWAY else (epoch, number)) in self.spent:
             return Word("spent", number, epoch)
         if not terms.admits:
             return Word("waiting", number, epoch, 0, 20 * SECOND, 20 * SECOND, _closed_reason(terms))
@@ -141,6 +145,9 @@ class Ledger:
                 self.calls.expected, self.calls.came = self.calls.expected + 1, self.calls.came + 1
             else:
                 self.calls.knocked(number)
+        if late:
+            del self.seats[id_]
+            self.spent.discard(id_ if number >= AWAY else (epoch, number))
         before, kept = self._stand(id_, place)
         need = before + kept + 1
         if self.bucket.has(need) and self._free_seats(terms) >= need:
@@ -253,6 +260,9 @@ class Ledger:
             if self.t < stamp:
                 self.skew += stamp - self.t
                 self.t = stamp
+            elif 0 <= memory.quiet < self.t - stamp - STEP_AHEAD:  # a burst is for a quiet time, not for a clock that was set
+                self.skew -= self.t - stamp - memory.quiet
+                self.t = stamp + memory.quiet
             if self._is_behind(memory):
                 self.last, self.serving = max(self.last, memory.last), max(self.serving, memory.serving)
                 self.bucket.level, self.bucket.stamp = 0, self.t
@@ -261,12 +271,14 @@ class Ledger:
                 self._turn(memory.least)
         self.calls.measure(self.t, self.bucket.stamp, terms)
         self.bucket.refill(self.t, terms.step, terms.cost, terms.burst)
+        if self._is_full():
+            self.full = self.t
         self.longest = max(self.longest, _micros(terms.session))
         self._purge()
 
     def _be_born(self, terms: Terms, memory: Remembered) -> None:
         self.born = True
-        self.t = self.birth = self.raw
+        self.t = self.birth = self.full = self.raw
         self.epoch = max(1, memory.least)
         self.bucket = Bucket.full(terms.step, terms.cost, terms.burst, self.raw)
         if memory.epoch > 0:
@@ -295,6 +307,12 @@ class Ledger:
 
     def _inside(self) -> int:
         return len(self.seats) + (self.lost if self.t < self.lost_until else 0)
+
+    def _is_late(self, seat: int, terms: Terms) -> bool:
+        """A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token that was taken then and is
+        used only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again."""
+        given = seat - _micros(terms.session)
+        return LATE < self.t - given < LOST and self.full > given and terms.admits
 
     def _free_seats(self, terms: Terms) -> float:
         return math.inf if terms.active is None else terms.active - self._inside()

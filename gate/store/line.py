@@ -1,6 +1,7 @@
 """One room's admission, as one worker sees it: what to ask the store, and what to answer without asking."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ HOLD_MOST = 3.5  # but nobody is held for longer than this
 AWAY_RETRY = 10.0  # seconds a visitor is asked to wait while the store is away
 LINE_RETRY = 2.0
 HICCUP = 0.5  # seconds for which a question to a store that was just lost waits for it, and is put once more
+LATE = 0.25  # seconds; an answer that took longer says what was true then, and is asked for again
 SEAT_SLACK = 2.0  # seconds a seat outlives its pass in the store
 
 
@@ -32,11 +34,11 @@ def keys_of(room: str) -> list[str]:
 
 
 def arguments(terms: Terms, known: Remembered) -> list[str | int | float | bytes]:
-    """ARGV 1 to 12 of every room script."""
+    """ARGV 1 to 13 of every room script."""
     active = -1 if terms.active is None else terms.active
     return [
         *(terms.step, terms.cost, terms.burst, active, round(terms.session * 1e6), terms.mode.value),
-        *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least),
+        *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least, known.quiet),
     ]
 
 
@@ -81,6 +83,7 @@ class Line:
         self._revoked: dict[str, float] = {}  # pass id -> store's time until which to keep it
         self._since = "0"
         self._throughput = Throughput()
+        self._heard = float("-inf")  # when the last call that was answered was sent; the loop's clock
 
     # -- what visitors ask
 
@@ -123,7 +126,10 @@ class Line:
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         while True:
+            sent = loop.time()
             told = await self._run("claim", terms, ticket.id, ticket.epoch, ticket.number)
+            if loop.time() - sent > LATE and loop.time() < until:
+                continue  # this worker stood still; what it was given then may have to be paid for again
             status, expires, due, ask, reason = told
             entry = self._entry(status, ticket, expires, ask, reason)
             wait = int(due) / 1e6 + 0.001
@@ -263,7 +269,12 @@ class Line:
         return await self._put_once(name, terms, *args)
 
     async def _put_once(self, name: str, terms: Terms, *args: str | int) -> Any:
-        return await self.link.run(name, self._keys, [*arguments(terms, self.memory.of(self.name)), *args])
+        sent = asyncio.get_running_loop().time()
+        quiet = round((sent - self._heard) * 1e6) if math.isfinite(self._heard) else -1
+        known = replace(self.memory.of(self.name), quiet=quiet)
+        told = await self.link.run(name, self._keys, [*arguments(terms, known), *args])
+        self._heard = max(self._heard, sent)
+        return told
 
     def _publish_revoked(self) -> None:
         self.state = replace(self.state, revoked=frozenset(self._revoked))

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from gate.core.line import Remembered, RoomState
 
@@ -61,7 +62,7 @@ class Memory:
         stored = self._stored()
         best = {name: _highest(mine.get(name, Remembered()), stored.get(name, Remembered())) for name in mine | stored}
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({name: asdict(room) for name, room in best.items()}, indent=1))
+        temporary.write_text(json.dumps({name: _kept(room) for name, room in best.items()}, indent=1))
         temporary.replace(self.path)
         self._saved = mine
         return True
@@ -73,6 +74,11 @@ class Memory:
             return {str(name): Remembered(**room) for name, room in json.loads(self.path.read_text()).items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
+
+
+def _kept(room: Remembered) -> dict[str, Any]:
+    """What outlives the process."""
+    return {name: value for name, value in asdict(room).items() if name != "quiet"}
 
 
 def _highest(one: Remembered, other: Remembered) -> Remembered:

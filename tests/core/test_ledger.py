@@ -1,5 +1,7 @@
 """The laws of admission, on the pure ledger."""
 
+from dataclasses import replace
+
 import pytest
 
 from gate.core.bucket import SECOND
@@ -129,9 +131,9 @@ class TestOneTicketOnePass:
         assert ledger.bucket.tokens == pytest.approx(4, abs=1e-4)
 
     def test_a_ticket_is_spent_when_its_pass_is_over(self):
-        ledger, terms = Ledger(), Terms(1, 1, session=10)
+        ledger, terms = Ledger(), Terms(1, 1, session=60)
         word = ledger.enter(NOW, terms, NOTHING, "a")
-        later = NOW + 10 * SECOND
+        later = NOW + 60 * SECOND
         assert ledger.claim(later - 1, terms, NOTHING, ticket(word, "a")).status == "entered"
         assert ledger.claim(later, terms, NOTHING, ticket(word, "a")).status == "spent"
         assert ledger.claim(later + 10**12, terms, NOTHING, ticket(word, "a")).status == "spent"
@@ -350,6 +352,41 @@ class TestClock:
         for k in range(3):
             ledger.enter(NOW, terms, NOTHING, f"a{k}")
         assert ledger.tick(NOW + 10**13, terms, NOTHING).tokens == 3
+
+    @pytest.mark.parametrize("jump", [60, 3600, 10**6])
+    def test_a_jump_ahead_gives_nothing_when_a_caller_knows_how_long_it_was(self, jump):
+        ledger, terms = Ledger(), Terms(1, 1, burst=3)
+        for k in range(3):
+            ledger.enter(NOW, terms, NOTHING, f"a{k}")
+        set_ahead = NOW + jump * SECOND
+        quiet = replace(NOTHING, quiet=250_000)
+        assert ledger.tick(set_ahead, terms, quiet).tokens == 0.25
+        assert ledger.tick(set_ahead + SECOND, terms, replace(NOTHING, quiet=SECOND)).tokens == 1.25
+        assert ledger.tick(set_ahead + 2 * SECOND, terms, NOTHING).tokens == 2.25
+        assert ledger.seats["a0"] > ledger.t, "nobody's seat is over an hour early"
+
+    def test_what_a_message_takes_is_no_jump(self):
+        ledger, terms = Ledger(), Terms(1, 1)
+        ledger.enter(NOW, terms, NOTHING, "a")
+        assert ledger.tick(NOW + 290_000, terms, replace(NOTHING, quiet=250_000)).tokens == 0.29
+
+    def test_a_pass_whose_answer_was_lost_is_paid_again_when_its_token_has_run_over(self):
+        """Its visitor comes to the shop only now: with a full bucket besides, one more than the law allows would come."""
+        ledger, terms = Ledger(), Terms(1, 1, burst=2)
+        word = ledger.enter(NOW, terms, NOTHING, "a")
+        assert ledger.claim(NOW + SECOND // 5, terms, NOTHING, ticket(word, "a")).status == "entered"
+        assert ledger.bucket.tokens == 1.2, "on its way: it is the same token"
+        later = NOW + 10 * SECOND
+        assert ledger.tick(later, terms, NOTHING).tokens == 2
+        assert ledger.claim(later, terms, NOTHING, ticket(word, "a")).status == "entered"
+        assert ledger.bucket.tokens == 1
+
+    def test_a_pass_whose_answer_was_lost_is_the_same_one_while_the_bucket_never_was_full(self):
+        ledger, terms = Ledger(), Terms(1, 1, burst=2)
+        words = [ledger.enter(NOW, terms, NOTHING, f"a{k}") for k in range(2)]
+        assert ledger.tick(NOW + SECOND, terms, NOTHING).tokens == 1
+        assert ledger.claim(NOW + SECOND, terms, NOTHING, ticket(words[1], "a1")).status == "entered"
+        assert ledger.bucket.tokens == 1
 
     def test_a_jump_back_does_not_stop_admission(self):
         ledger, terms = Ledger(), Terms(1, 1)

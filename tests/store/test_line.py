@@ -22,8 +22,9 @@ TERMS = Terms(60, 60, burst=3)
 
 
 async def let_pass(line: Line, seconds: float) -> None:
-    """Room time is the store's clock plus `skew`."""
+    """Room time is the store's clock plus `skew`; and the line has been quiet for so long."""
     await line.link.command("HINCRBY", keys_of(line.name)[0], "skew", round(seconds * 1e6))
+    line._heard -= seconds
 
 
 async def stand(line: Line, terms: Terms, count: int) -> list[Ticket]:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,6 +87,7 @@ STEPS = st.one_of(
     st.tuples(st.just("terms"), TERMS),
     st.tuples(st.just("lose"), st.booleans()),
     st.tuples(st.just("fall behind"), st.integers(1, 5)),
+    st.tuples(st.just("quiet"), st.sampled_from([0, 250_000, 3 * SECOND])),
 )
 
 
@@ -126,6 +128,9 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                 case "fall behind":  # an old copy came back: the caller remembers more than the store
                     if memory.epoch:
                         memory = Remembered(memory.epoch, memory.last + value, memory.serving, memory.inside, memory.birth)
+                    continue
+                case "quiet":  # the caller says how much time may have passed at most
+                    memory = replace(memory, quiet=value)
                     continue
                 case "away":
                     issued += 1
@@ -182,7 +187,7 @@ def _word(status: bytes, number: int, epoch: int, expires: bytes, due: bytes, as
 
 
 def _kept(ledger: Ledger) -> dict[str, Any]:
-    names = ("epoch", "last", "serving", "birth", "skew", "admitted", "lost", "lost_until", "longest", "through")
+    names = ("epoch", "last", "serving", "birth", "skew", "admitted", "lost", "lost_until", "longest", "through", "full")
     calls = ledger.calls
     return {
         **{name: getattr(ledger, name) for name in names},

@@ -2,21 +2,22 @@
 -- same ticket gets the same seat, and pays once.
 --
 -- KEYS     see room.lua
--- ARGV     1-12 see room.lua; 13 ticket id, 14 its epoch, 15 its number
+-- ARGV     1-13 see room.lua; 14 ticket id, 15 its epoch, 16 its number
 -- Returns  the state (see close), then: status (entered, waiting, spent), expires (us, store's clock),
 --          due (us from now), ask again (us from now), reason
 -- @include room
 -- @include door
 
-local id, epoch, number = ARGV[13], tonumber(ARGV[14]), tonumber(ARGV[15])
+local id, epoch, number = ARGV[14], tonumber(ARGV[15]), tonumber(ARGV[16])
 open()
 
 local function spent() return close('spent', '0', '0', '0', 'rate') end
 
 if redis.call('ZSCORE', REVOKED, id) then return spent() end
 local seat = tonumber(redis.call('ZSCORE', SEATS, id) or 0)
-if seat > t then return close('entered', whole(seat - line.skew), '0', '0', 'pass') end -- it has its pass already
-if is_spent(id, epoch, number) then return spent() end
+local late = seat > t and is_late(seat)
+if seat > t and not late then return close('entered', whole(seat - line.skew), '0', '0', 'pass') end -- it has its pass already
+if not late and is_spent(id, epoch, number) then return spent() end
 
 if MODE ~= 'auto' and MODE ~= 'open' then return close('waiting', '0', whole(20 * SECOND), whole(20 * SECOND), MODE) end
 
@@ -46,6 +47,10 @@ if number < AWAY and mark_knocked(epoch, number) then -- its first knock
   end
 end
 
+if late then
+  redis.call('ZREM', SEATS, id)
+  mark_unspent(id, epoch, number)
+end
 local before, kept = stand(id, place)
 local need = before + kept + 1
 if line.level >= need * COST and free_seats() >= need then

@@ -8,6 +8,13 @@ local function mark_knocked(epoch, number)
   return true
 end
 
+-- A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token that was taken then and is
+-- used only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again.
+local function is_late(seat)
+  local given = seat - SESSION
+  return t - given > LATE and t - given < LOST and line.full > given and (MODE == 'auto' or MODE == 'open')
+end
+
 -- When the token for the visitor behind `before` others is due, microseconds from now.
 local function due_in(before)
   if STEP == 0 then return 60 * SECOND end

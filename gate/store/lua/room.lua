@@ -10,8 +10,11 @@
 --        3 burst, 4 active (-1: no cap), 5 session (us), 6 mode
 --        7 epoch, 8 last, 9 serving, 10 inside, 11 birth   what the caller remembers of this room (epoch 0: nothing)
 --        12 least   the epoch must be at least this: tickets were given without the store in the one before
+--        13 quiet   us since the caller sent its last call that was answered, by its own steady clock (-1: there was none):
+--                   more cannot have passed since anybody's last call
 --
--- Room time is the store's clock in microseconds plus `skew`, which grows when the clock steps back: it never does.
+-- Room time is the store's clock in microseconds plus `skew`, which takes up its steps: room time never goes back, and never
+-- ahead by more than has passed.
 -- The Python twin is gate/core/ledger.py; a test holds the two together.
 
 local LINE, READY, DUE, SEATS, REVOKED, SPENT = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -22,11 +25,15 @@ local MEMORY = {
   epoch = tonumber(ARGV[7]), last = tonumber(ARGV[8]), serving = tonumber(ARGV[9]),
   inside = tonumber(ARGV[10]), birth = ARGV[11], least = tonumber(ARGV[12]),
 }
+local QUIET = tonumber(ARGV[13])
 
 local SECOND = 1000000
 local MARGIN = 500000      -- a visitor is asked to knock at least this long before its token is due; the gate holds it so long
 local GRACE = 2000000      -- and is expected for this long after the second it was told: a page cannot come back in less than two
 local PATIENCE = 500000    -- but only for so long when the bucket is full, and waiting would lose a token
+local LATE = 250000        -- an answer is on its way for less than this,
+local LOST = 30000000      -- and who did not get it asks again before this
+local STEP_AHEAD = 50000   -- a clock that gains more than this on the caller's has been set; less is the way here
 local SEAT_SLACK = 2000000 -- a seat outlives its pass by the difference of two clocks
 local LOOK = 8.0           -- seconds of rate that are called ahead: more than it takes to hear of it, and to come back once
 local LEAST_SHARE = 0.02   -- no fewer than this share of those called are taken to be present
@@ -47,7 +54,7 @@ local function whole(x) return string.format('%.0f', x) end
 local function exact(x) return string.format('%.17g', x) end
 
 local FIELDS = {'epoch', 'last', 'serving', 'birth', 'level', 'step', 'cost', 'burst', 'stamp', 'skew', 'admitted',
-  'lost', 'lost_until', 'longest', 'expected', 'came', 'through'}
+  'lost', 'lost_until', 'longest', 'expected', 'came', 'through', 'full'}
 local loaded = {}          -- the fields as they were, so that only what changed is written
 
 local function clock()
@@ -64,7 +71,7 @@ end
 local function birth_of_a_line()
   line = {epoch = math.max(1, MEMORY.least), last = 0, serving = 0, birth = raw, level = BURST * COST, step = STEP,
     cost = COST, burst = BURST, stamp = raw, skew = 0, admitted = 0, lost = 0, lost_until = 0, longest = SESSION,
-    expected = 0, came = 0, through = 0}
+    expected = 0, came = 0, through = 0, full = raw}
   if MEMORY.epoch > 0 then -- the store lost it: the bucket comes back empty, numbers go on, old seats are held free
     line.epoch = MEMORY.epoch
     line.last, line.serving, line.level = MEMORY.last, MEMORY.serving, 0
@@ -98,6 +105,7 @@ local function refill()
   end
   line.step, line.cost, line.burst = STEP, COST, BURST
   line.level = math.min(line.level, BURST * COST)
+  if line.level >= BURST * COST then line.full = t end
 end
 
 local function per_second() return STEP * SECOND / COST end
@@ -217,6 +225,9 @@ local function open()
     if t < line.stamp then
       line.skew = line.skew + line.stamp - t
       t = line.stamp
+    elseif QUIET >= 0 and t > line.stamp + QUIET + STEP_AHEAD then -- a burst is for a quiet time, not for a clock that was set
+      line.skew = line.skew - (t - line.stamp - QUIET)
+      t = line.stamp + QUIET
     end
     if is_behind_memory() then
       line.last, line.serving = math.max(line.last, MEMORY.last), math.max(line.serving, MEMORY.serving)
@@ -271,6 +282,12 @@ local function mark_spent(id, epoch, number)
     redis.call('SETBIT', key, bit + 1, 1)
     redis.call('EXPIRE', key, 4 * DAY)
   end
+end
+
+local function mark_unspent(id, epoch, number)
+  if number >= AWAY then return redis.call('ZREM', SPENT, id) end
+  local key, bit = bits_of(epoch, number)
+  redis.call('SETBIT', key, bit + 1, 0)
 end
 
 local function is_spent(id, epoch, number)
