@@ -130,7 +130,9 @@ class Ledger:
 
         place = float(number)
         if number >= AWAY:
-            place = self.bases.get(epoch, self.serving) + (number - AWAY) / AWAY
+            # an epoch whose end was forgotten with another loss: its visitors have waited long enough
+            base = self.bases.get(epoch, 0 if epoch < self.epoch else self.serving)
+            place = base + (number - AWAY) / AWAY
         if math.floor(place) > self.serving:
             self._call_ahead(terms)
         if math.floor(place) > self.serving:

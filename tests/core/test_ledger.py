@@ -339,6 +339,19 @@ class TestLoss:
             ledger.claim(NOW, terms, known, each)
         assert [who for _, who in ledger._door] == ["one", "two", "away0", "away1", "new"]
 
+    def test_a_place_by_time_outlives_two_losses(self):
+        """Where its epoch ended is forgotten with the second; it must not fall behind those who came later, again and again."""
+        ledger, terms = Ledger(), Terms(1, 1, burst=1)
+        ledger.lease(NOW, terms, Remembered(3, 50, 10, 0, "", least=3), 40)
+        away = Ticket("r", 1, away_number(NOW / SECOND), 0, "away")
+        first, epoch = ledger.lease(NOW + SECOND, terms, NOTHING, 1)
+        ledger.serving = first
+        later = Ticket("r", epoch, first, 0, "later")
+        ledger.bucket.level = 0
+        for each in (later, away):
+            ledger.claim(NOW + SECOND, terms, NOTHING, each)
+        assert [who for _, who in ledger._door] == ["away", "later"]
+
     def test_the_epoch_does_not_turn_twice_for_one_outage(self):
         ledger, terms = Ledger(), Terms(1, 1)
         ledger.lease(NOW, terms, NOTHING, 5)

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from gate.demo.journal import Entry, excess
 from tests.laws.records import Fault, Saw
@@ -107,7 +107,13 @@ class _Turn:
     asked: float  # before this it cannot have had a number
     numbered: float  # from here on it certainly had one
     entered: float
-    poll: float  # how long it was away before it was let in
+    saws: tuple[Saw, ...]
+
+    def poll(self, at: float) -> float:
+        """How long it had been told to stay away at that time, and may be held: once more for each time it met no store."""
+        before = [saw for saw in self.saws if saw.got <= at]
+        in_vain = takewhile(lambda saw: saw.state == "store" or saw.error, (saw for saw in self.saws if saw.got > at))
+        return sum((saw.again or 0.0) + HELD for saw in (*before[-1:], *in_vain))
 
 
 def _turns(history: History) -> list[_Turn]:
@@ -118,8 +124,7 @@ def _turns(history: History) -> list[_Turn]:
         if not holding or saws[0].kind not in FAITHFUL or holding[-1].ticket not in entered:
             continue
         at = entered[holding[-1].ticket]
-        told = [saw.again or 0.0 for saw in saws if saw.got <= at]
-        turns.append(_Turn(client, holding[0].sent, holding[0].got, at, (told[-1] if told else 0.0) + HELD))
+        turns.append(_Turn(client, holding[0].sent, holding[0].got, at, tuple(saws)))
     return sorted(turns, key=lambda turn: turn.numbered)
 
 
@@ -128,7 +133,7 @@ def order(history: History) -> Iterator[str]:
     turns = _turns(history)
     for index, earlier in enumerate(turns):
         for later in turns[index + 1 :]:
-            if later.asked > earlier.numbered + BLOCK and later.entered + earlier.poll < earlier.entered:
+            if later.asked > earlier.numbered + BLOCK and later.entered + earlier.poll(later.entered) < earlier.entered:
                 sooner = earlier.entered - later.entered
                 yield f"order: client {later.client} came after client {earlier.client} and entered {sooner:.1f} s before it"
     tau = kendall(history)

@@ -24,7 +24,8 @@ if MODE ~= 'auto' and MODE ~= 'open' then return close('waiting', '0', whole(20 
 -- Its place: the number; a ticket given without the store stands behind all numbers of its epoch, by its time.
 local place = number
 if number >= AWAY then
-  local base = tonumber(redis.call('HGET', LINE, 'base:' .. whole(epoch)) or line.serving)
+  local base = tonumber(redis.call('HGET', LINE, 'base:' .. whole(epoch)))
+  if not base then base = epoch < line.epoch and 0 or line.serving end -- forgotten with another loss: it has waited long enough
   place = base + (number - AWAY) / AWAY
 end
 if math.floor(place) > line.serving then
