@@ -8,15 +8,16 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
+from gate.attempt import Lane, Shop
 from gate.core.address import Trust
 from gate.core.answer import Answer, Fields
-from gate.core.breaker import Breaker, State
+from gate.core.breaker import Breaker
 from gate.core.cookies import TICKET_AGE, set_cookie
 from gate.core.credentials import KeyRing, Pass
 from gate.core.decide import client_of, decide, first_limit, is_foreign_form, limits_of, may_enter
@@ -26,15 +27,16 @@ from gate.core.health import Health
 from gate.core.line import RoomState, Terms
 from gate.core.orders import Orders
 from gate.core.overload import Overload
-from gate.core.settings import Limit, Room, Settings
-from gate.core.settle import Result, Trouble, is_failure, settle
+from gate.core.settings import Limit, Room, Route, Settings
+from gate.core.settle import Result
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Form, Visit
-from gate.core.words import Order, Outcome, Reason, RoomMode, RouteClass
+from gate.core.words import Order, Outcome, Reason, RoomMode
 from gate.reception import Desk
 from gate.store.line import Line
 from gate.store.link import StoreUnavailable
 from gate.store.quotas import Quotas
+from gate.web.metrics import Tally
 from gate.web.pages import Pages
 
 FORM_LIMIT = Limit.model_validate({"match": "/__gate/notify-me", "rate": "5/minute", "by": "address"})
@@ -52,6 +54,8 @@ class Meter(Protocol):
     """What the engine reports; :mod:`gate.web.metrics` counts it."""
 
     def decided(self, decision: Decision) -> None: ...
+    def tally(self, decision: Decision) -> Tally: ...
+    def answered(self, seconds: float) -> None: ...
     def origin(self, result: Result) -> None: ...
 
 
@@ -60,15 +64,6 @@ class Access(Protocol):
 
     def wants(self) -> bool: ...
     def __call__(self, visit: Visit, decision: Decision, status: int, seconds: float, *, sent: int = 0) -> None: ...
-
-
-@dataclass(slots=True)
-class Shop:
-    """The origin as this worker knows it."""
-
-    health: Health
-    overload: Overload
-    breakers: dict[str, Breaker]
 
 
 class Engine:
@@ -116,6 +111,7 @@ class Engine:
         self._states: dict[str, RoomState] = {}
         self._store_up = False
         self.told_at = 0.0  # when the store last told the state of the rooms; Unix time, seconds
+        self._lanes: dict[str | None, Lane] = {}
         self._terms: dict[str, tuple[Orders, Snapshot, Terms]] = {}
         self._renewed: dict[str, Pass] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -345,10 +341,13 @@ class Engine:
             fields += _PRIVATE
         return fields
 
-    def start(self, visit: Visit | None, decision: Decision) -> "Attempt":
-        """Call right before a forwarded request goes out; :meth:`Attempt.close` when it is over in any way."""
-        self.meter.decided(decision)
-        return Attempt(self, decision)
+    def lane(self, route: Route | None) -> Lane:
+        """On which requests with this route go to the origin."""
+        name = None if route is None else route.name
+        found = self._lanes.get(name)
+        if found is None:
+            found = self._lanes[name] = Lane(self, route)
+        return found
 
     def on_command(self, visit: Visit, decision: Decision, value: bytes) -> None:
         """The origin's ``Gate-Command``. ``release``: this visitor is done, the seat is free, the pass is over."""
@@ -370,75 +369,3 @@ class Engine:
         """Wait for what was left to do in the background."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=2.0)
-
-
-class Attempt:
-    """One forwarded request, from just before it goes out until it is over."""
-
-    __slots__ = ("_breaker", "_closed", "_engine", "_generation", "_settled", "_vital", "decision")
-
-    def __init__(self, engine: Engine, decision: Decision) -> None:
-        self._engine = engine
-        self.decision = decision  # in the end what :meth:`settle` made of it
-        self._settled = self._closed = False
-        route = decision.route
-        self._breaker = engine.shop.breakers.get(route.name) if route is not None else None
-        self._vital = route is None or (self._breaker is None and route.class_ is not RouteClass.SHEDDABLE)
-        self._generation: int | None = None
-        tick = engine.ticks()
-        if self._breaker is not None:
-            self._generation = self._breaker.acquire(tick)
-            if self._breaker.state is State.HALF_OPEN:
-                engine.compose()  # the one probe is taken: nobody else goes through
-        engine.shop.overload.began(tick, vital=self._vital)
-
-    def settle(self, result: Result) -> Decision:
-        """What came back: the decision to deliver it (FORWARD), or what to answer instead."""
-        engine, tick = self._engine, self._engine.ticks()
-        self._settled = True
-        engine.shop.overload.ended(vital=self._vital)
-        if result.trouble is not Trouble.BUSY:
-            engine.meter.origin(result)
-            engine.shop.overload.answered(result.seconds, tick, vital=self._vital)
-            self._feed_health(result)
-            self._report(result, tick)
-        elif self._breaker is not None and self._generation is not None:
-            self._breaker.abandon(self._generation)
-            engine.compose()
-        self.decision = settle(self.decision, result)
-        return self.decision
-
-    def _feed_health(self, result: Result) -> None:
-        """A time-out of a route that has its own breaker or fallback is that route's trouble, not the shop's."""
-        engine, route = self._engine, self.decision.route
-        if result.trouble is None:
-            engine.shop.health.record_answer()
-            return
-        on_its_own = route is not None and (self._breaker is not None or route.fallback is not None)
-        if result.trouble is Trouble.TIMEOUT and on_its_own:
-            return
-        if engine.settings.origin.health is not None and engine.settings.origin.health.passive:
-            was_up = engine.shop.health.up
-            engine.shop.health.record_trouble(engine.now())
-            if engine.shop.health.up != was_up:
-                engine.compose()
-
-    def _report(self, result: Result, tick: float) -> None:
-        if self._breaker is None or self._generation is None:
-            return
-        before = self._breaker.generation
-        self._breaker.report(self._generation, not is_failure(result), tick)
-        if self._breaker.generation != before:
-            self._engine.compose()
-
-    def close(self) -> None:
-        """Over. Without :meth:`settle` the visitor left first, which counts for nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._settled:
-            return
-        self._engine.shop.overload.ended(vital=self._vital)
-        if self._breaker is not None and self._generation is not None:
-            self._breaker.abandon(self._generation)
-            self._engine.compose()

@@ -53,19 +53,24 @@ class Overload:
         return self.all.current
 
     def began(self, now: float, *, vital: bool) -> None:
-        for load in self._loads(vital):
-            load.current += 1
-        self._note(now)
+        self.all.current += 1
+        if vital:
+            self.vital.current += 1
+        if self.all.current > self.in_flight:  # it is never less than the vital ones
+            self._note(now)
 
     def answered(self, seconds: float, now: float, *, vital: bool) -> None:
         """The head is there, or it failed, after ``seconds``."""
-        for load in self._loads(vital):
-            load.samples.append((now, seconds))
+        sample = now, seconds
+        self.all.samples.append(sample)
+        if vital:
+            self.vital.samples.append(sample)
 
     def ended(self, *, vital: bool) -> None:
         """It waits no more: answered, failed, or the visitor left."""
-        for load in self._loads(vital):
-            load.current -= 1
+        self.all.current -= 1
+        if vital:
+            self.vital.current -= 1
 
     def level(self, now: float) -> int:
         """0, 1 or 2. Call it about once a second."""
@@ -80,9 +85,6 @@ class Overload:
 
     def percentile(self, share: float) -> float:
         return self.all.percentile(share)
-
-    def _loads(self, vital: bool) -> tuple[Load, ...]:
-        return (self.all, self.vital) if vital else (self.all,)
 
     def _note(self, now: float) -> None:
         self._sign(self.all.current / self.in_flight, 1, now)

@@ -35,7 +35,12 @@ def is_failure(result: Result) -> bool:
     """
     if result.trouble is not None:
         return result.trouble is not Trouble.BUSY
-    return result.status is not None and result.status >= 500 and result.status not in (501, 505)
+    return result.status is not None and is_failed(result.status)
+
+
+def is_failed(status: int) -> bool:
+    """Is an answer with this status a failure of the origin?"""
+    return status >= 500 and status not in (501, 505)
 
 
 def settle(decision: Decision, result: Result) -> Decision:

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ def wipe(directory: Path) -> None:
             path.unlink()
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many requests were decided alike since the last flush."""
+
+    count: int = 0
+
+
 class Meter:
     """One process's counters. Raises :class:`OSError` when the directory cannot be used."""
 
@@ -55,7 +63,7 @@ class Meter:
         self._directory = directory
         self.slot, self._lock = _take_slot(directory)
         _drop_broken(directory, self.slot)
-        self._requests: Counter[tuple[str, str, str]] = Counter()
+        self._requests: dict[tuple[str, str, str], Tally] = {}
         self._admitted: Counter[str] = Counter()
         self._origin = [0] * len(BUCKETS)
         self._origin_sum = 0.0
@@ -73,21 +81,34 @@ class Meter:
 
     def decided(self, decision: Decision) -> None:
         """One request was decided."""
-        self._requests[decision.outcome, decision.reason, decision.room or ""] += 1
+        self.tally(decision).count += 1
         # once per pass: not again for what is answered instead, nor for a ticket that asks for its pass once more
         if decision.granted is not None and decision.outcome is Outcome.FORWARD and decision.reason is Reason.ADMITTED:
             self._admitted[decision.granted.room] += 1
 
+    def tally(self, decision: Decision) -> Tally:
+        """Where requests decided like this one are counted, for as long as this worker lives."""
+        labels = decision.outcome, decision.reason, decision.room or ""
+        found = self._requests.get(labels)
+        if found is None:
+            found = self._requests[labels] = Tally()
+        return found
+
     def origin(self, result: Result) -> None:
         """An exchange with the origin came to its head, or failed."""
-        self._origin[bisect_left(BUCKETS, result.seconds)] += 1
-        self._origin_sum += result.seconds
+        self.answered(result.seconds)
+
+    def answered(self, seconds: float) -> None:
+        """The same for one that came to its head."""
+        self._origin[bisect_left(BUCKETS, seconds)] += 1
+        self._origin_sum += seconds
 
     def flush(self) -> None:
         """Writes what was counted since the last time to the file."""
-        requests, self._requests = self._requests, Counter()
-        for labels, more in requests.items():
-            self._value("gate_requests", REQUESTS, ("outcome", "reason", "room"), labels).inc(more)
+        for labels, tally in self._requests.items():
+            if tally.count:
+                self._value("gate_requests", REQUESTS, ("outcome", "reason", "room"), labels).inc(tally.count)
+                tally.count = 0
         admitted, self._admitted = self._admitted, Counter()
         for room, more in admitted.items():
             self._value("gate_admitted", ADMITTED, ("room",), (room,)).inc(more)

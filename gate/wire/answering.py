@@ -15,7 +15,7 @@ from gate.core.answer import Answer
 from gate.core.facts import Refusal
 from gate.wire.framing import Chunked, Sized
 from gate.wire.heads import BODILESS, answer_bytes
-from gate.wire.parser import Head
+from gate.wire.parser import Common, Head
 
 if TYPE_CHECKING:
     from gate.wire.account import Account
@@ -38,13 +38,12 @@ class Job(Protocol):
 class Answering(asyncio.Protocol):
     """The answering half of a visitor's connection; the reading half is :class:`~gate.wire.protocol.VisitorConnection`.
 
-    ``served`` counts requests. ``closing``: no further request is read after the current one.
+    ``closing``: no further request is read after the current one.
     """
 
     __slots__ = (
         "_ahead",
         "_answered",
-        "_job",
         "_mark",
         "_promised",
         "_received",
@@ -53,18 +52,21 @@ class Answering(asyncio.Protocol):
         "_upload_held",
         "account",
         "closing",
+        "common",
         "door",
         "due",
         "head",
-        "served",
-        "slot",
+        "job",
+        "lines",
+        "look",
+        "secure",
         "tls",
         "transport",
     )
 
     _ahead: bytes  # not yet looked at
     _answered: bool  # the answer to the current request has begun
-    _job: Job | None
+    job: Job | None  # what serves the current request
     _mark: int
     _promised: bool  # the head of the current answer let the visitor believe that the connection stays
     _received: int  # bytes of the body
@@ -73,11 +75,13 @@ class Answering(asyncio.Protocol):
     _upload_held: bool  # the origin takes no more
     account: "Account | None"
     closing: bool
+    common: Common | None  # of the last request on the fast path; `lines` and `secure` follow from it
     door: "Door"
     due: float
     head: Head
-    served: int
-    slot: int
+    lines: bytes  # what the origin gets of `common`, and of where this visitor comes from
+    look: float
+    secure: bool  # came by https, by a trusted edge's word
     tls: bool
     transport: asyncio.Transport
 
@@ -102,7 +106,7 @@ class Answering(asyncio.Protocol):
 
     def serves(self, head: Head) -> bool:
         """Is ``head`` still the request that this connection waits to see answered?"""
-        return self._state == BUSY and self.head is head and self._job is None and not self._answered
+        return self._state == BUSY and self.head is head and self.job is None and not self._answered
 
     @property
     def keeps(self) -> bool:
@@ -116,7 +120,7 @@ class Answering(asyncio.Protocol):
 
     def respond(self, answer: Answer, *, job: Job | None = None) -> None:
         """Answer the current request, whole, by the gate itself. ``job`` is over with it."""
-        if self._state != BUSY or job is not self._job:
+        if self._state != BUSY or job is not self.job:
             return
         upload, head = self._upload, self.head
         if upload is not None and (head.common.expects or not isinstance(upload, Sized) or upload.left > DRAIN_BYTES):
@@ -140,7 +144,7 @@ class Answering(asyncio.Protocol):
         ``head`` is the request's, where it could be read: it says in which form the answer is wanted.
         """
         self.closing = True
-        job, self._job = self._job, None
+        job, self.job = self.job, None
         if job is not None:
             job.left()
         if self._answered:
@@ -162,14 +166,12 @@ class Answering(asyncio.Protocol):
 
     def finish(self) -> None:
         """The answer is written whole."""
-        self._job = None
-        self.served += 1
+        self.job = None
         if self.account is not None:
             self._close_account()
         if self._state == CLOSED:
             return
-        if self._upload_held:
-            self._upload_held = False
+        self._upload_held = False
         if self.closing or (self.door.draining and not self._promised):
             self._linger()
         elif self._upload is None:
@@ -184,7 +186,7 @@ class Answering(asyncio.Protocol):
 
     def cut(self) -> None:
         """The answer cannot be finished: make sure that it does not look complete."""
-        self._job = None
+        self.job = None
         self._state = CLOSED
         self._close_account()
         sock = self.transport.get_extra_info("socket")
@@ -195,7 +197,7 @@ class Answering(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close after the last answer, politely."""
-        self._job = None
+        self.job = None
         self._state = LINGER
         self._received = 0
         self._upload = None

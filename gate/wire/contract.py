@@ -8,19 +8,43 @@ from gate.core.answer import Answer, Fields
 from gate.core.credentials import KeyRing, Ticket
 from gate.core.decision import Ask, Decision, Entry
 from gate.core.facts import Refusal
-from gate.core.settings import Room, Settings
-from gate.core.settle import Result
+from gate.core.settings import Room, Route, Settings
+from gate.core.settle import Trouble
 from gate.core.snapshot import Snapshot
 from gate.core.visit import Form, Visit
 
 
 class Attempt(Protocol):
-    """One forwarded request. ``settle`` at most once, when the head of the answer or trouble is there; ``close`` always."""
+    """One request at the origin. Exactly one of these is called, once; ``since``: when it began, by the monotonic clock."""
 
-    decision: Decision
+    def answered(self, decision: Decision, status: int, since: float) -> Decision:
+        """The head of an answer is there: the decision to deliver it, or another."""
+        ...
 
-    def settle(self, result: Result) -> Decision: ...
-    def close(self) -> None: ...
+    def failed(self, decision: Decision, trouble: Trouble, since: float) -> Decision:
+        """No head came: what to answer instead."""
+        ...
+
+    def left(self) -> None:
+        """The visitor went first."""
+        ...
+
+
+class Lane(Protocol):
+    """What requests on one route have in common (:class:`gate.attempt.Lane`)."""
+
+    def start(self, tick: float) -> Attempt: ...
+
+
+class Tally(Protocol):
+    """Counts requests that were decided alike."""
+
+    count: int
+
+
+class Meter(Protocol):
+    def decided(self, decision: Decision) -> None: ...
+    def tally(self, decision: Decision) -> Tally: ...
 
 
 class Access(Protocol):
@@ -59,20 +83,24 @@ class Engine(Protocol):
     snapshot: Snapshot
 
     @property
+    def meter(self) -> Meter: ...
+    @property
     def access(self) -> Access | None: ...
     @property
     def now(self) -> "Clock": ...
+    @property
+    def ticks(self) -> "Clock": ...
     async def consider(self, visit: Visit, asked: Ask | None = None) -> Decision: ...
     def desk(self, visit: Visit, room: Room) -> Desk: ...
     def answer(self, visit: Visit, decision: Decision) -> Answer: ...
     def refuse(self, refusal: Refusal, wants: Form = "html", languages: tuple[str, ...] = ()) -> Answer: ...
     def headers_for_origin(self, visit: Visit, decision: Decision) -> Fields: ...
     def headers_for_visitor(self, visit: Visit, decision: Decision) -> Fields: ...
-    def start(self, visit: Visit | None, decision: Decision) -> Attempt: ...
+    def lane(self, route: Route | None) -> Lane: ...
     def on_command(self, visit: Visit, decision: Decision, value: bytes) -> None: ...
 
 
 class Clock(Protocol):
-    """Unix time in seconds."""
+    """Seconds: Unix time, or since some moment in the past."""
 
     def __call__(self) -> float: ...

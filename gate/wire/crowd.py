@@ -26,14 +26,14 @@ def most_connections(wanted: int) -> int:
 class Crowded(asyncio.Protocol):
     """A connection too many."""
 
-    __slots__ = ("_door", "_seen", "due", "slot", "transport")
+    __slots__ = ("_door", "_seen", "due", "look", "transport")
 
     transport: asyncio.Transport
 
     def __init__(self, door: "Door") -> None:
         self._door = door
         self._seen = b""
-        self.due, self.slot = NEVER, 0
+        self.due = self.look = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         door = self._door

@@ -13,10 +13,11 @@ NEVER = math.inf
 
 
 class Timed(Protocol):
-    """Something with a deadline. ``due`` is loop time in seconds; ``slot`` belongs to the wheel."""
+    """Something with a deadline. ``due``: loop time in seconds. ``look``: when the wheel will ask for it, which is the
+    wheel's business; :data:`NEVER` when it will not."""
 
     due: float
-    slot: int
+    look: float
 
     def expired(self, now: float) -> None:
         """The deadline has passed. It may set a new one."""
@@ -25,12 +26,18 @@ class Timed(Protocol):
 class Wheel:
     """Deadlines are kept to within one ``tick`` (seconds), never early.
 
-    ``now`` is loop time as of the last tick: precise enough for deadlines of seconds, and free.
+    ``now`` is loop time as of the last tick: precise enough for deadlines of seconds, and free. ``soon`` is one tick later:
+    the earliest that a deadline set now may fall due. What follows is :meth:`watch`, and may stand where a call is too dear::
+
+        due = entry.due = wheel.soon + seconds
+        if due < entry.look:
+            wheel.put(entry)
     """
 
     def __init__(self, tick: float = 0.25) -> None:
         self.tick = tick
         self.now = 0.0
+        self.soon = tick
         self._slots: dict[int, set[Timed]] = {}
         self._reached = 0
         self._handle: asyncio.TimerHandle | None = None
@@ -42,6 +49,7 @@ class Wheel:
             return
         self._loop = loop
         self.now = loop.time()
+        self.soon = self.now + self.tick
         self._reached = int(self.now / self.tick)
         self._handle = loop.call_later(self.tick, self._turn)
 
@@ -56,33 +64,35 @@ class Wheel:
 
     def watch(self, entry: Timed, seconds: float) -> None:
         """Let ``entry`` expire in ``seconds``, unless it is moved before."""
-        due = entry.due = self.now + self.tick + seconds
-        slot = entry.slot
-        if 0 < slot <= due / self.tick:
-            return  # it will be looked at before that anyway
-        slot = int(due / self.tick) + 1
-        if entry.slot == 0:
-            self._put(entry, slot)
-        elif slot < entry.slot:
-            self._slots[entry.slot].discard(entry)
-            self._put(entry, slot)
+        due = entry.due = self.soon + seconds
+        if due < entry.look:
+            self.put(entry)
 
-    def forget(self, entry: Timed) -> None:
-        """``entry`` is gone; the wheel holds no reference to it any more."""
-        entry.due = NEVER
-        if entry.slot:
-            waiting = self._slots.get(entry.slot)
-            if waiting is not None:
-                waiting.discard(entry)
-            entry.slot = 0
-
-    def _put(self, entry: Timed, slot: int) -> None:
-        entry.slot = slot
+    def put(self, entry: Timed) -> None:
+        """See to it that ``entry`` is asked for when it is due, and not only long after."""
+        slot = int(entry.due / self.tick) + 1
+        look = slot * self.tick
+        if look >= entry.look:
+            return
+        self._take_out(entry)
+        entry.look = look
         waiting = self._slots.get(slot)
         if waiting is None:
             self._slots[slot] = {entry}
         else:
             waiting.add(entry)
+
+    def forget(self, entry: Timed) -> None:
+        """``entry`` is gone; the wheel holds no reference to it any more."""
+        entry.due = NEVER
+        self._take_out(entry)
+
+    def _take_out(self, entry: Timed) -> None:
+        if entry.look != NEVER:
+            waiting = self._slots.get(round(entry.look / self.tick))
+            if waiting is not None:
+                waiting.discard(entry)
+            entry.look = NEVER
 
     def _turn(self) -> None:
         if self._loop is None:
@@ -93,6 +103,7 @@ class Wheel:
     def turn(self, now: float) -> None:
         """Expire what is due at ``now``."""
         self.now = now
+        self.soon = now + self.tick
         reached = int(now / self.tick)
         if reached - self._reached > len(self._slots):
             slots = sorted(slot for slot in self._slots if slot <= reached)
@@ -101,11 +112,11 @@ class Wheel:
         self._reached = reached + 1
         for slot in slots:
             for entry in self._slots.pop(slot):
-                entry.slot = 0
+                entry.look = NEVER
                 if entry.due <= now:
                     entry.due = NEVER
                     entry.expired(now)
                 elif entry.due != NEVER:
-                    self._put(entry, max(int(entry.due / self.tick) + 1, reached + 1))
+                    self.put(entry)
         for call in self._each_tick:
             call(now)

@@ -21,7 +21,7 @@ from gate.wire.crowd import Crowded, most_connections
 from gate.wire.deadlines import Wheel
 from gate.wire.exchange import Exchange
 from gate.wire.handover import Handover, Shared
-from gate.wire.heads import RETRY_LATER, lines, request_framing
+from gate.wire.heads import BODIED, RETRY_LATER, lines, request_framing
 from gate.wire.newcomers import Newcomers
 from gate.wire.origin import Origins
 from gate.wire.parser import Head, Limits, Parser, upgrade_of
@@ -43,14 +43,12 @@ class App(Protocol):
 class ServerState(Protocol):
     """What uvicorn's server keeps of its connections (uvicorn.server.ServerState)."""
 
-    total_requests: int
     connections: Any
     tasks: Any
 
 
 class _NoState:
     def __init__(self) -> None:
-        self.total_requests = 0
         self.connections: set[Any] = set()
         self.tasks: set[Any] = set()
 
@@ -70,7 +68,7 @@ class Door:
         self.limits = Limits(self.visitors.max_head, self.visitors.max_fields, self.visitors.max_target)
         special = frozenset({settings.edge.header.lower().encode()} if settings.edge.header else ())
         self.parser = Parser(self.limits, special)
-        self.plans = Plans(engine)
+        self.plans = Plans(engine, self.parser)
         self.newcomers = Newcomers(self)
         self.shared = Shared(self)
         self.wheel = Wheel()
@@ -80,6 +78,7 @@ class Door:
         self.state: ServerState = _NoState()
         self.connections: set[Any] = self.state.connections
         self.draining = False
+        self.keep_alive = self.visitors.keep_alive  # seconds that an idle connection stays
         self.last_call = LAST_CALL
         self.body_limit = DEFAULT_BODY
         self.date = b""
@@ -117,7 +116,6 @@ class Door:
     ) -> VisitorConnection | Crowded:
         """A new connection's protocol: the value of ``uvicorn.Config(http=…)``."""
         if server_state is not None and server_state is not self.state:
-            server_state.total_requests += self.state.total_requests
             self.state = server_state
             self.connections = server_state.connections
         if len(self.connections) >= self.most_connections:
@@ -127,6 +125,7 @@ class Door:
     def drain(self) -> None:
         """The worker ends: answers say ``Connection: close`` from now on."""
         self.draining = True
+        self.keep_alive = self.last_call
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -147,24 +146,29 @@ class Door:
             access = self.engine.access
             if access is not None and access.wants():
                 visitor.account = Account(access)
-            else:
-                shared = self.shared.find(head)
-                if shared is not None and self.plans.knows_host(head) and visitor.keeps:
-                    visitor.send_whole(shared)
-                    return
-                cookies = head.cookies
-                if (not cookies or b"gate_" not in cookies[0]) and self.newcomers.serve(visitor, head):
-                    return
-                known = self.plans.quick(head, visitor.peer, visitor.tls)
-                if known is not None:
-                    decision, way, method, request = known
-                    if head.length and self._too_large(visitor, head, decision):
-                        return
-                    Exchange(self, visitor, decision, way, method=method, request=request).start()
-                    return
+            elif self._serve_quickly(visitor, head):
+                return
             self._serve_slowly(visitor, head)
         except Exception:
             self.broken(visitor, head)
+
+    def _serve_quickly(self, visitor: VisitorConnection, head: Head) -> bool:
+        """With what is known of the request line and of what was carried before; False: that is not enough."""
+        plan = head.start.plan
+        if plan is None:
+            shared = self.shared.find(head)
+            if shared is None or not self.plans.knows_host(head) or not visitor.keeps:
+                return False
+            visitor.send_whole(shared)
+            return True
+        known = self.plans.quick(plan, head, visitor)
+        if known is None:
+            return self.newcomers.serve(visitor, head, plan)
+        decision, way, request = known
+        if not head.common.length or not self._too_large(visitor, head, decision):
+            way.tally.count += 1
+            Exchange(self, visitor, decision, way, request).start()
+        return True
 
     def _serve_slowly(self, visitor: VisitorConnection, head: Head) -> None:
         """With all the facts."""
@@ -193,7 +197,7 @@ class Door:
         engine = self.engine
         return read_visit(
             head.method,
-            head.target,
+            head.start.target,
             head.fields(),
             visitor.peer,
             visitor.tls,
@@ -223,9 +227,10 @@ class Door:
             if head.length and self._too_large(visitor, head, decision):
                 return
             engine = self.engine
-            way = Way(engine.headers_for_visitor(visit, decision))
+            way = Way(engine, decision, engine.headers_for_visitor(visit, decision))
             request = self._request(head, visit, headers.for_origin(visit, engine.headers_for_origin(visit, decision)))
-            Exchange(self, visitor, decision, way, method=visit.method.encode(), request=request, visit=visit).start()
+            engine.meter.decided(decision)
+            Exchange(self, visitor, decision, way, request, visit).start()
         elif decision.outcome is Outcome.OWN:
             Handover(self, visitor, visit).start()
         else:
@@ -239,7 +244,7 @@ class Door:
             visit.method.encode(),
             target,
             lines(fields),
-            request_framing(head.length, visit.method),
+            request_framing(head.length, bodied=visit.method in BODIED),
             b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade if upgrade else b"",
         )
 

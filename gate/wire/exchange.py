@@ -12,21 +12,21 @@ the visitor leaves      the origin's connection is closed, and nothing is counte
 ======================  ==========================================================================
 """
 
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from gate.core.decision import Decision
 from gate.core.facts import Refusal
-from gate.core.settle import Result, Trouble
+from gate.core.settle import Trouble
 from gate.core.visit import Visit
-from gate.core.words import Outcome, Reason
+from gate.core.words import Reason
 from gate.wire.heads import VIA, body_bytes, connection_line
-from gate.wire.origin import IDEMPOTENT, Server
+from gate.wire.origin import IDEMPOTENT
 from gate.wire.parser import CHUNKED, upgrade_of
 from gate.wire.reply import BODILESS
 from gate.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from gate.wire.contract import Attempt
     from gate.wire.door import Door
     from gate.wire.plan import Way
     from gate.wire.protocol import VisitorConnection
@@ -38,7 +38,7 @@ COALESCE: Final = 16 << 10  # bytes; larger bodies are not copied behind their h
 
 
 class Exchange:
-    """``way`` says what to add on the way back; ``request`` is the head for the origin. ``visit`` is read when needed."""
+    """``way`` goes to the origin and back; ``request`` is the head for it. ``visit`` is read when needed."""
 
     __slots__ = (
         "_attempt",
@@ -50,7 +50,7 @@ class Exchange:
         "_request",
         "_retried",
         "_server",
-        "_started",
+        "_since",
         "_uploaded",
         "_visit",
         "_visitor",
@@ -67,31 +67,30 @@ class Exchange:
         visitor: "VisitorConnection",
         decision: Decision,
         way: "Way",
-        *,
-        method: bytes,
         request: bytes,
         visit: Visit | None = None,
     ) -> None:
+        head = visitor.head
         self._door = door
         self._visitor = visitor
         self._decision = decision
         self._way = way
         self._request = request
         self._visit = visit
-        self.method = method
         self._connection: OriginConnection | None = None
-        self._server: Server | None = None
-        self.sent = visitor.head.length == 0
+        self._attempt: Attempt | None = None  # until it is over
         self.held = self.gone = self._retried = self._chunked = False
         self._uploaded = 0
+        self.sent = head.common.length == 0
+        self.method = head.start.method
 
     def start(self) -> None:
         """Go to the origin."""
         door = self._door
-        self._attempt = door.engine.start(self._visit, self._decision)
-        self._started = monotonic()
+        self._since = since = door.engine.ticks()
+        self._attempt = self._way.lane.start(since)
         if self.sent:
-            self._visitor.adopt(self)
+            self._visitor.job = self
         else:
             route = self._decision.route
             self._limit = door.body_limit if route is None else route.body
@@ -113,18 +112,13 @@ class Exchange:
     def connected(self, connection: "OriginConnection") -> None:
         self._connection = connection
         request = self._request
-        if not self.sent or self._uploaded:
-            self._request = b""
-        connection.begin(self, request, self._first_byte if self.sent else None)
+        if self.sent and not self._uploaded:  # the request is kept: it may have to be sent once more
+            connection.begin(self, request, self._way.first_byte)
+            return
+        self._request = b""
+        connection.begin(self, request, self._way.first_byte if self.sent else None)
         if not self.sent and len(request) > HIGH_WATER:
             self._visitor.hold_upload(False)
-
-    @property
-    def _first_byte(self) -> float:
-        route = self._decision.route
-        if route is not None and route.first_byte is not None:
-            return route.first_byte
-        return self._door.origin.first_byte
 
     def body(self, data: bytes, ended: bool) -> None:
         """A piece of the visitor's body."""
@@ -145,7 +139,7 @@ class Exchange:
         else:
             connection.transport.write(framed)
             if ended:
-                connection.expect(self._first_byte)
+                connection.expect(self._way.first_byte)
 
     def upload_paused(self) -> None:
         """The origin takes no more; only now is it the one who is waited for."""
@@ -167,10 +161,10 @@ class Exchange:
 
     def replied(self, reply: "Reply", payload: bytes, ended: bool) -> None:
         """The head of the answer, with what came of its body."""
+        settled = self._over().answered(self._decision, reply.status, self._since)
         if ended:
             self._connection = None  # it is with its pool again
-        settled = self._attempt.settle(Result(reply.status, None, monotonic() - self._started))
-        if settled.outcome is not Outcome.FORWARD:
+        if settled is not self._decision:
             self._drop()
             self._fall_back(settled)
             return
@@ -181,8 +175,8 @@ class Exchange:
         for command in reply.commands:
             self._door.engine.on_command(self._full_visit(), self._decision, command)
         head = self._head(reply)
-        visitor.answered()
         if not ended:
+            visitor.answered()
             visitor.transport.write(head)
             if payload:
                 visitor.transport.write(body_bytes(payload, chunked=self._chunked, ended=False))
@@ -191,23 +185,24 @@ class Exchange:
             payload = body_bytes(payload, chunked=True, ended=True)
         if len(payload) > COALESCE:
             visitor.transport.write(head)
-            visitor.transport.write(payload)
-        else:
-            visitor.transport.write(head + payload)
-        self._attempt.close()
-        visitor.finish()
+            head = b""
+        visitor.send_whole(head + payload)
 
     def _head(self, reply: "Reply") -> bytes:
         """The head of the answer, framed by what was seen of it."""
         visitor, way = self._visitor, self._way
-        usual = visitor.head.minor == 1 and visitor.keeps
-        if usual and way.shared and reply.length is not None:
-            date = b"" if reply.dated else self._door.date
-            known = reply.heads.get(way)
-            if known is None or known[0] is not date:
-                known = reply.heads[way] = date, self._make_head(reply)
-            return known[1]
-        return self._make_head(reply)
+        if not way.shared or reply.length is None or not visitor.head.start.minor or not visitor.keeps:
+            return self._make_head(reply)
+        date = b"" if reply.dated else self._door.date
+        known = reply.heads.get(way)
+        if known is None or known[0] is not date:
+            known = reply.heads[way] = date, self._make_head(reply)
+        return known[1]
+
+    def _over(self) -> "Attempt":
+        attempt, self._attempt = self._attempt, None
+        assert attempt is not None  # noqa: S101 - it is over once
+        return attempt
 
     def _make_head(self, reply: "Reply") -> bytes:
         visitor, way = self._visitor, self._way
@@ -244,13 +239,11 @@ class Exchange:
         if data:
             visitor.transport.write(data)
         if ended:
-            self._attempt.close()
             visitor.finish()
 
     def truncated(self) -> None:
         """The answer ended before its end."""
         self._connection = None
-        self._attempt.close()
         self._visitor.cut()
 
     def troubled(self, trouble: Trouble, *, stale: bool) -> None:
@@ -279,11 +272,10 @@ class Exchange:
         self._fail(trouble)
 
     def _fail(self, trouble: Trouble) -> None:
-        self._fall_back(self._attempt.settle(Result(trouble=trouble, seconds=monotonic() - self._started)))
+        self._fall_back(self._over().failed(self._decision, trouble, self._since))
 
     def _fall_back(self, decision: Decision) -> None:
         self.gone = True
-        self._attempt.close()
         if self._visitor.account is not None:
             self._visitor.account.decision = decision
         self._visitor.respond(self._door.engine.answer(self._full_visit(), decision), job=self)
@@ -303,7 +295,8 @@ class Exchange:
         """The visitor is gone, or not served any further."""
         self.gone = True
         self._drop()
-        self._attempt.close()
+        if self._attempt is not None:
+            self._over().left()
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -321,8 +314,7 @@ class Exchange:
             self._drop()
             self._fail(Trouble.GARBAGE)
             return
-        self._attempt.settle(Result(101, None, monotonic() - self._started))
-        self._attempt.close()  # how long a tunnel lasts says nothing about the origin's load
+        self._over().answered(self._decision, reply.status, self._since)  # how long a tunnel lasts is no load
         self._connection = None
         visitor.transport.write(
             b"%b\r\n%b%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n"

@@ -38,13 +38,13 @@ class Shared:
         if len(self._kept) >= self.MOST:
             self._kept.clear()
         if not head.length and len(answer) <= MAX_BODY:
-            self._kept[head.line] = self._door.wheel.now + self.LASTS, answer
+            self._kept[head.start.line] = self._door.wheel.now + self.LASTS, answer
 
     def find(self, head: Head) -> bytes | None:
         """The answer to ``head``, when there is a fresh one and nothing else is asked of the connection."""
         if not self._kept or head.length or head.minor == 0 or head.common.upgrade or head.common.named:
             return None
-        found = self._kept.get(head.line)
+        found = self._kept.get(head.start.line)
         return found[1] if found is not None and found[0] > self._door.wheel.now else None
 
 

@@ -54,11 +54,11 @@ def answer_bytes(answer: Answer, method: bytes, minor: int, *, keep: bool, date:
     )
 
 
-def request_framing(length: int, method: str) -> bytes:
+def request_framing(length: int, *, bodied: bool) -> bytes:
     """The framing line of a forwarded request. A length of 0 is said where a body is expected (RFC 9110 section 8.6)."""
     if length == CHUNKED:
         return b"transfer-encoding: chunked\r\n"
-    if length or method in BODIED:
+    if length or bodied:
         return b"content-length: %d\r\n" % length
     return b""
 

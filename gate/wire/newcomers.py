@@ -45,13 +45,12 @@ class Newcomers:
         self._door = door
         self._counters: Memo[tuple[bytes, bool, Reads], Counter] = Memo(DESKS)
 
-    def serve(self, visitor: "VisitorConnection", head: Head) -> bool:
+    def serve(self, visitor: "VisitorConnection", head: Head, plan: Plan) -> bool:
         """Answer, if this is a newcomer who has to wait. False: not this way."""
         common = head.common
-        plan = self._door.plans.known(head.line)
-        if plan is None or plan.room is None or plan.verb != b"GET" or not head.minor or head.length:
+        if plan.room is None or plan.verb != b"GET" or not head.start.minor or common.length:
             return False
-        if common.upgrade or common.named or common.expects or any(b"gate_" in cookie for cookie in head.cookies):
+        if not common.usual or common.expects or b"gate_" in head.cookie:
             return False
         secure = visitor.tls
         if common.others:
@@ -62,7 +61,7 @@ class Newcomers:
         if not self._door.plans.knows_host(head):
             return False
         reads = common.reads or _read(common)
-        key = head.line, secure, reads
+        key = head.start.line, secure, reads
         counter = self._counters.young.get(key) or self._counters.find(key)
         if counter is None:
             counter = Counter(self._door.engine.desk(_visit(plan, head, secure, reads), plan.room))
@@ -123,5 +122,5 @@ def _read(common: Common) -> Reads:
 
 def _visit(plan: Plan, head: Head, secure: bool, reads: Reads) -> Visit:
     """A visitor of this kind who carries nothing."""
-    query = head.target.partition(b"?")[2]
+    query = head.start.target.partition(b"?")[2]
     return Visit("GET", "https" if secure else "http", "", plan.path, query, (), None, accepts=reads[0], languages=reads[1])

@@ -4,12 +4,14 @@ Two readers have to agree on every head: the rules below, which know no leniency
 half the world's servers use. What either refuses is refused. The rules add what llhttp leaves out: exactly one Host, one
 framing field alone, no ``_`` in names, no HTTP/1.0 with a transfer coding, limits. Bodies are :mod:`.framing`'s business.
 
-Reading a field line is a pure function of the line, so lines that many visitors send alike are read once and remembered;
-never those that belong to one visitor (cookies, credentials).
+Reading is a pure function of the bytes, so what many visitors send alike is read once and remembered, never what belongs to
+one visitor: a request line, a field line, and all of a head but its request line and its Cookie line (:class:`Common`). A head
+made of remembered parts needs no reader at all (:meth:`Parser.recall`): no rule, of ours or of llhttp, looks at a request line
+and a field at once, or at what is in a Cookie line beyond its control characters; tests/wire/test_parser.py holds llhttp to it.
 """
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -20,17 +22,24 @@ from gate.core.words import Reason
 from gate.wire.headers import HOP_BY_HOP, OVERRIDES
 from gate.wire.memo import Memo
 
+if TYPE_CHECKING:
+    from gate.wire.plan import Carried, Plan
+
 CHUNKED: Final = -1  # Head.length of a chunked body
 LINES_REMEMBERED: Final = 4096
 LONGEST_REMEMBERED: Final = 256  # bytes
+LONGEST_START: Final = 1024
 COMMONS_REMEMBERED: Final = 2048
-LONGEST_COMMON: Final = 1024  # bytes
+LONGEST_COMMON: Final = 1024
+COOKIES_REMEMBERED: Final = 24_576
+LONGEST_COOKIE: Final = 1024
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([\x21-\x7e]+) HTTP/1\.([01])")
 _VERSION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ ]+ HTTP/[0-9](?:\.[0-9]+)?")
 _NAME = re.compile(rb"[0-9A-Za-z-]+")
 _HARMLESS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b""})  # in Connection: name nothing that would go on
 _CONTROLS = bytes(set(range(32)) - {9}) + b"\x7f"
+_COOKIE_BEGINS = (b"\r\nC", b"\r\nc")
 
 
 # What a field line means for the wire. All but PLAIN need a look of their own. Plain numbers: they are compared per line.
@@ -68,17 +77,29 @@ class Limits:
         self.head, self.fields, self.target = head, fields, target
 
 
-class Common:
-    """What a head says besides its request line and its cookies; many visitors' heads have it alike.
+class Start:
+    """A request line. ``plan``: what the fast path makes of it (:class:`gate.wire.plan.Plan`)."""
 
-    ``plain``: the lines that go to the origin unchanged, each with its end. ``others``: lines of kind OTHER.
-    ``named``: Connection names further fields. For the fast paths, ``where``: peer, whether by TLS, the forwarding lines for
-    it, whether the visitor came by https; ``reads``: the form and the languages asked for.
+    __slots__ = ("line", "method", "minor", "plan", "target")
+
+    def __init__(self, line: bytes, method: bytes, target: bytes, minor: int) -> None:
+        self.line = line
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.plan: Plan | None = None
+
+
+class Common:
+    """What a head says besides its request line and its cookie; many visitors' heads have it alike.
+
+    ``plain``: the lines that go to the origin unchanged, each with its end. ``others``: lines of kind OTHER. ``cookies``: of
+    further Cookie lines. ``named``: Connection names further fields. ``usual``: nothing of all that, and no Upgrade.
+    ``reads``: for the fast path, the form and the languages asked for.
     """
 
     __slots__ = (
         "cookies",
-        "count",
         "expects",
         "host",
         "keep_alive",
@@ -88,11 +109,10 @@ class Common:
         "plain",
         "reads",
         "upgrade",
-        "where",
+        "usual",
     )
 
     cookies: list[bytes]
-    count: int
     expects: bool
     host: bytes
     keep_alive: bool
@@ -102,30 +122,34 @@ class Common:
     plain: bytes
     reads: tuple[Form, tuple[str, ...]] | None
     upgrade: bool
-    where: tuple[str | None, bool, bytes, bool] | None
+    usual: bool
 
 
 class Head:
-    """One request head. ``length``: bytes of body to come, or :data:`CHUNKED`."""
+    """One request head. ``cookie``: the value of the first Cookie line, or b"". ``carried``: what the fast path made of one
+    that read the same (:class:`gate.wire.plan.Carried`)."""
 
-    __slots__ = ("block", "common", "cookies", "keep_alive", "length", "line", "minor")
+    __slots__ = ("block", "carried", "common", "cookie", "start")
 
-    def __init__(self, block: bytes, line: bytes, minor: int, common: Common, cookies: list[bytes]) -> None:
+    def __init__(self, block: bytes, start: Start, common: Common, cookie: bytes, carried: "Carried | None") -> None:
         self.block = block
-        self.line = line
-        self.minor = minor
+        self.start = start
         self.common = common
-        self.cookies = cookies
-        self.length = common.length
-        self.keep_alive = common.keep_alive
+        self.cookie = cookie
+        self.carried = carried
+
+    @property
+    def minor(self) -> int:
+        return self.start.minor
 
     @property
     def method(self) -> bytes:
-        return self.line.partition(b" ")[0]
+        return self.start.method
 
     @property
-    def target(self) -> bytes:
-        return self.line.split(b" ", 2)[1]
+    def length(self) -> int:
+        """Bytes of body to come, or :data:`CHUNKED`."""
+        return self.common.length
 
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
         """All fields in order, names in lower case."""
@@ -135,6 +159,10 @@ class Head:
 
 def _malformed(detail: str, status: int = 400) -> Refusal:
     return Refusal(status, Reason.MALFORMED, detail)
+
+
+def _has_controls(value: bytes) -> bool:
+    return len(value.translate(None, _CONTROLS)) != len(value)
 
 
 class _Silent:
@@ -151,46 +179,79 @@ class Parser:
         self.limits = limits
         self._special_names = special_names
         self._kinds: Memo[bytes, int] = Memo(LINES_REMEMBERED)
-        self._starts: Memo[bytes, int] = Memo(LINES_REMEMBERED)
+        self._starts: Memo[bytes, Start] = Memo(LINES_REMEMBERED)
         self._commons: Memo[bytes, Common] = Memo(COMMONS_REMEMBERED)
+        self._cookies: Memo[bytes, Carried] = Memo(COOKIES_REMEMBERED)
+
+    def recall(self, block: bytes) -> Head | None:
+        """What :meth:`read` would say of a ``block`` that ends with an empty line, if it is one head and every part of it has
+        been read before. None: read it."""
+        end = block.find(b"\r\n")
+        start = self._starts.young.get(block[:end])
+        if start is None:
+            return None
+        at = block.find(b"ookie: ", end) - 3
+        if at < 0:
+            common = self._commons.young.get(block[end:])
+            return None if common is None else Head(block, start, common, b"", None)
+        stop = block.find(b"\r", at + 10)
+        common = self._commons.young.get(block[end:at] + block[stop:])
+        if common is None or block[at : at + 3] not in _COOKIE_BEGINS:
+            return None
+        cookie = block[at + 10 : stop]
+        carried = self._cookies.young.get(cookie)
+        if carried is None and _has_controls(cookie):
+            return None
+        return Head(block, start, common, cookie, carried)
 
     def read(self, block: bytes) -> Head:
-        """The head in ``block``, which ends with the empty line. Raises :class:`~gate.core.facts.Refusal`."""
+        """The head in ``block``, which ends with its first empty line. Raises :class:`~gate.core.facts.Refusal`."""
         end = block.find(b"\r\n")
         line = block[:end]
-        minor = self._starts.young.get(line)
-        if minor is None:
-            minor = self._read_request_line(line)
+        known = self._starts.find(line)
+        start = known or self._read_request_line(line)
         at = block.find(b"\r\nCookie: ", end)
         if at < 0:
             at = block.find(b"\r\ncookie: ", end)  # as HTTP/2 edges write it
+        rest, cookie, carried = block[end:], b"", None
         if at >= 0:
             stop = block.find(b"\r\n", at + 10)
-            cookie = block[at + 10 : stop]
-            rest = block[end:at] + block[stop:]
-            if len(cookie.translate(None, _CONTROLS)) != len(cookie):
+            rest, cookie = block[end:at] + block[stop:], block[at + 10 : stop]
+            if _has_controls(cookie):
                 raise _malformed("a control character in a header value")
-            common = (self._commons.young.get(rest) if minor else None) or self._read_common(rest, minor, 1)
-            cookies = [cookie.strip(b" \t"), *common.cookies]
-        else:
-            rest = block[end:]
-            common = (self._commons.young.get(rest) if minor else None) or self._read_common(rest, minor, 0)
-            cookies = common.cookies
+            carried = self._cookies.find(cookie)
+        common = self._commons.find(rest) if start.minor else None
+        if known is not None and common is not None:
+            return Head(block, start, common, cookie, carried)
+        lasting = False
+        if common is None:
+            common, lasting = self._read_common(rest, start.minor, at >= 0)
         try:
             HttpRequestParser(_SILENT).feed_data(block)
         except HttpParserUpgrade:
             pass
         except HttpParserError as error:
             raise self._second_opinion(error) from None
-        return Head(block, line, minor, common, cookies)
+        if start.minor and len(line) <= LONGEST_START:  # only what both readers have taken
+            self._starts.put(line, start)
+        if lasting:
+            self._commons.put(rest, common)
+        return Head(block, start, common, cookie, carried)
 
-    def _read_common(self, rest: bytes, minor: int, more: int) -> Common:
-        """The lines of ``rest``, which begins and ends with an empty one. There were ``more`` lines that are not in it."""
-        found = self._commons.find(rest) if minor else None
-        if found is not None and found.count + more <= self.limits.fields:
-            return found
+    def remember(self, head: Head, carried: "Carried") -> None:
+        """``carried`` follows from the cookie of ``head`` alone."""
+        if len(head.cookie) <= LONGEST_COOKIE:
+            self._cookies.put(head.cookie, carried)
+
+    def forget_cookies(self) -> None:
+        """What was made of them holds no longer."""
+        self._cookies.clear()
+
+    def _read_common(self, rest: bytes, minor: int, cookie: bool) -> tuple[Common, bool]:
+        """The lines of ``rest``, which begins and ends with an empty one, and may they be remembered? ``cookie``: there was a
+        line more."""
         lines = rest[2:-4].split(b"\r\n") if len(rest) > 4 else []
-        if len(lines) + more > self.limits.fields:
+        if len(lines) + cookie > self.limits.fields:
             raise Refusal(431, Reason.TOO_LARGE, f"more than {self.limits.fields} header fields")
         known = self._kinds.young
         plain: list[bytes] = []
@@ -204,20 +265,19 @@ class Parser:
             else:
                 plain.append(line)
         common = Common()
-        common.count = len(lines)
         common.plain = b"\r\n".join(plain) + b"\r\n" if plain else b""
-        common.where = common.reads = None
+        common.reads = None
         self._weigh(common, special, minor)
-        if minor and len(rest) <= LONGEST_COMMON and len(lines) < self.limits.fields and not self._private(lines):
-            self._commons.put(rest, common)
-        return common
+        common.usual = not (common.named or common.upgrade or common.cookies)
+        lasting = minor == 1 and len(rest) <= LONGEST_COMMON and len(lines) < self.limits.fields
+        return common, lasting and not self._private(lines)
 
     def _private(self, lines: list[bytes]) -> bool:
         return any(line.partition(b":")[0].lower() in _PRIVATE_NAMES for line in lines)
 
     # -- one line
 
-    def _read_request_line(self, line: bytes) -> int:
+    def _read_request_line(self, line: bytes) -> Start:
         match = _REQUEST_LINE.fullmatch(line)
         if match is None:
             if _VERSION.fullmatch(line) is not None and not line.endswith((b" HTTP/1.0", b" HTTP/1.1")):
@@ -225,10 +285,7 @@ class Parser:
             raise _malformed("not a request line")
         if len(match[2]) > self.limits.target:
             raise Refusal(414, Reason.TOO_LARGE, f"the target is longer than {self.limits.target} bytes")
-        minor = match[3][0] - 0x30
-        if len(line) <= LONGEST_REMEMBERED:
-            self._starts.put(line, minor)
-        return minor
+        return Start(line, match[1], match[2], match[3][0] - 0x30)
 
     def _learn(self, line: bytes) -> int:
         found = self._kinds.find(line)
@@ -241,7 +298,7 @@ class Parser:
             if line[:1] in (b" ", b"\t"):
                 raise _malformed("a folded header line (RFC 9112 section 5.2)")
             raise _malformed("not a header line")
-        if len(value.translate(None, _CONTROLS)) != len(value):
+        if _has_controls(value):
             raise _malformed("a control character in a header value")
         lower = name.lower()
         kind = _KINDS.get(lower)

@@ -6,7 +6,7 @@ what the fast path answers was decided by ``decide`` too, once per snapshot, wit
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gate.core.address import visitor_address
 from gate.core.answer import Fields
@@ -25,10 +25,12 @@ from gate.wire import headers
 from gate.wire.contract import Engine
 from gate.wire.heads import BODIED, lines, request_framing
 from gate.wire.memo import Memo
-from gate.wire.parser import Common, Head
+from gate.wire.parser import COOKIES_REMEMBERED, Common, Head, Parser
 
-PLANS: Final = 4096  # request lines remembered
-PASSES: Final = 24_576  # verified passes remembered
+if TYPE_CHECKING:
+    from gate.wire.protocol import VisitorConnection
+
+PASSES: Final = COOKIES_REMEMBERED  # verified ones remembered
 HOSTS: Final = 64
 FORWARDED: Final = 8192
 SIGNED_FOR: Final = 10.0  # seconds a signature for the origin is used again
@@ -40,40 +42,49 @@ _CREDENTIALS: Final = (b"gate-pass", b"gate-ticket")
 
 
 class Way:
-    """What is added to an answer on its way to the visitor, as lines. ``caches``: they replace the origin's cache fields.
-
-    ``shared``: the same object comes back with other requests.
+    """To the origin and back, for requests that were decided alike. ``added``: lines for the answer. ``caches``: they replace
+    the origin's cache fields. ``lane``: on which it goes. ``first_byte``: seconds that the origin may take to begin. ``tally``:
+    where such requests are counted. ``shared``: the same object comes back with other requests.
     """
 
-    __slots__ = ("added", "caches", "shared")
+    __slots__ = ("added", "caches", "first_byte", "lane", "shared", "tally")
 
-    def __init__(self, fields: Fields, *, shared: bool = False) -> None:
+    def __init__(self, engine: Engine, decision: Decision, fields: Fields, *, shared: bool = False) -> None:
+        route = decision.route
+        waits = route.first_byte if route is not None else None
+        self.first_byte = engine.settings.origin.timeouts.first_byte if waits is None else waits
+        self.lane = engine.lane(route)
+        self.tally = engine.meter.tally(decision)
         self.added = lines(fields)
         self.shared = shared
         self.caches = any(name in _CACHE for name, _ in fields)
 
 
 class Template:
-    """The decision for everybody who comes this way, short of the pass they hold."""
+    """The decision for everybody who comes this way, short of the pass they hold.
 
-    __slots__ = ("decision", "half", "way")
+    ``guarded``: only with a pass that lives for another ``half`` (seconds). ``open``: with or without one.
+    """
+
+    __slots__ = ("decision", "guarded", "half", "open", "way")
 
     def __init__(self, decision: Decision, half: float, way: Way) -> None:
         self.decision, self.half, self.way = decision, half, way
+        self.guarded = decision.reason is Reason.PASS
+        self.open = decision.reason is Reason.OPEN
 
 
 class Plan:
-    """One request line. ``template`` is None while the fast path does not know the answer."""
+    """What is known of a request line. ``template`` is None while the fast path does not know the answer."""
 
-    __slots__ = ("bodied", "method", "needle", "path", "revoked", "room", "route", "snapshot", "start", "template", "verb")
+    __slots__ = ("bodied", "needle", "path", "revoked", "room", "route", "snapshot", "start", "template", "verb")
 
     def __init__(self, visit: Visit, room: Room | None, route: Route | None) -> None:
-        self.method = visit.method
         self.verb = visit.method.encode()
         self.bodied = visit.method in BODIED
         self.path = visit.path
         target = visit.path.raw + (b"?" + visit.query if visit.query else b"")
-        self.start = b"%b %b HTTP/1.1\r\n" % (visit.method.encode(), target)
+        self.start = b"%b %b HTTP/1.1\r\n" % (self.verb, target)
         self.room = room
         self.route = route
         self.needle = b"gate_pass_%b=" % room.name.encode() if room is not None else b""
@@ -85,23 +96,39 @@ class Plan:
 class Known:
     """A verified pass, and what follows from it."""
 
-    __slots__ = ("block", "decision", "held", "signed", "template")
+    __slots__ = ("block", "decision", "expires", "held", "id", "room", "signed", "template")
 
     def __init__(self, held: Pass) -> None:
         self.held = held
+        self.id, self.room, self.expires = held.id, held.room, held.expires
         self.template: Template | None = None
         self.decision: Decision | None = None
         self.block = b""  # the Gate-* lines for the origin
         self.signed = 0.0  # when they were signed
 
 
+class Carried:
+    """What is in a Cookie line: the pass of one room. ``line``: the Cookie line for the origin, or b"".
+
+    ``host_only``: in a cookie that nobody but this host can have set, the only kind that counts by https.
+    """
+
+    __slots__ = ("host_only", "known", "line", "room")
+
+    def __init__(self, room: Room, known: Known, line: bytes, *, host_only: bool) -> None:
+        self.room = room
+        self.known = known
+        self.line = line
+        self.host_only = host_only
+
+
 class Plans:
     """The fast path's memory; one per worker."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, parser: Parser) -> None:
         self._engine = engine
+        self._parser = parser
         self._keyring = engine.keyring
-        self._plans: Memo[bytes, Plan] = Memo(PLANS)
         self._passes: Memo[bytes, Known] = Memo(PASSES)
         self._hosts: Memo[bytes, str] = Memo(HOSTS)
         self._forwarded: Memo[tuple[object, ...], tuple[bytes, bool]] = Memo(FORWARDED)
@@ -119,15 +146,9 @@ class Plans:
             return  # a health check may come under any Host: it says nothing of what comes under that Host
         if head.common.host not in self._hosts.young:
             self._hosts.put(head.common.host, visit.host)
-        if head.line in self._plans.young or len(head.line) > 1024 or not head.target.startswith(b"/"):
-            return
-        if looks_at_visitor(visit, settings):
-            return
-        self._plans.put(head.line, Plan(visit, room_for(visit, settings), route_for(visit, settings)))
-
-    def known(self, line: bytes) -> Plan | None:
-        """What is known of a request line."""
-        return self._plans.young.get(line) or self._plans.find(line)
+        start = head.start
+        if start.plan is None and start.target.startswith(b"/") and not looks_at_visitor(visit, settings):
+            start.plan = Plan(visit, room_for(visit, settings), route_for(visit, settings))
 
     def knows_host(self, head: Head) -> bool:
         """Was a request with this Host accepted before?"""
@@ -149,8 +170,9 @@ class Plans:
 
     def _template(self, plan: Plan, room: Room | None, snapshot: Snapshot) -> Template | None:
         passes = {} if room is None else {room.name: Pass(room.name, _STAND_IN, 0.0, _FAR)}
-        visit = Visit(plan.method, "http", "", plan.path, b"", (), None, passes=passes)
-        decision = decide(visit, snapshot, self._engine.settings)
+        visit = Visit(plan.verb.decode(), "http", "", plan.path, b"", (), None, passes=passes)
+        engine = self._engine
+        decision = decide(visit, snapshot, engine.settings)
         if not isinstance(decision, Decision) or decision.outcome is not Outcome.FORWARD or decision.reason not in _QUICK:
             return None
         view = snapshot.rooms.get(decision.room or "")
@@ -158,91 +180,81 @@ class Plans:
         key = (decision.room, id(decision.route), decision.reason, half)
         template = self._templates.get(key)
         if template is None:
-            way = Way(self._engine.headers_for_visitor(visit, decision), shared=True)
+            way = Way(engine, decision, engine.headers_for_visitor(visit, decision), shared=True)
             template = self._templates[key] = Template(replace(decision, held=None), half, way)
         return template
 
     # ------------------------------------------------------------------ the fast path
 
-    def quick(self, head: Head, peer: str | None, tls: bool) -> tuple[Decision, Way, bytes, bytes] | None:
-        """Decision, way back, method and head for the origin, when they are known; None: take the slow path."""
-        plan = self.known(head.line)
-        if plan is None:
-            return None
+    def quick(self, plan: Plan, head: Head, visitor: "VisitorConnection") -> tuple[Decision, Way, bytes] | None:
+        """Decision, way and head for the origin, when they are known; None: take the slow path."""
         engine = self._engine
         snapshot = engine.snapshot
         if plan.snapshot is not snapshot:
             self._refresh(plan, snapshot)
         template = plan.template
-        cookies = head.cookies
         common = head.common
-        if template is None or common.upgrade or common.named or len(cookies) > 1:
+        if template is None or not common.usual:
             return None
-        where = common.where
-        if where is None or where[0] != peer or where[1] is not tls:
-            made = self._forwarding(common, peer, tls)
-            if made is None:
-                return None
-            where = common.where = (peer, tls, *made)
-        cookie = cookies[0] if cookies else b""
-        block = b""
+        if visitor.common is not common and not self._place(visitor, common):
+            return None
         decision = template.decision
-        if decision.reason is Reason.UNGUARDED:
-            rest = without_our_cookies(cookie) if cookie else b""
-        elif decision.reason is Reason.OPEN:
-            if b"gate_pass_" in cookie:
+        if template.guarded:
+            carried = head.carried
+            if carried is None or carried.room is not plan.room or engine.keyring is not self._keyring:
+                carried = self._carried(head, plan)
+                if carried is None:
+                    return None
+            known = carried.known
+            expires = known.expires
+            if visitor.secure and not carried.host_only:
                 return None
-            rest = without_our_cookies(cookie) if cookie else b""
+            if known.id in plan.revoked or expires - snapshot.taken < template.half or expires <= engine.now():
+                return None
+            if known.template is not template or snapshot.taken - known.signed >= SIGNED_FOR:
+                self._sign(known, template, snapshot)
+            decision = known.decision or decision
+            cookie, block = carried.line, known.block
+        elif template.open and b"gate_pass_" in head.cookie:
+            return None
         else:
-            at = cookie.find(plan.needle)
-            if at < 0 or cookie.find(plan.needle, at + 1) >= 0:
-                return None
-            end = cookie.find(b";", at)
-            token = cookie[at + len(plan.needle) : end if end >= 0 else None]
-            known = self._known(token, plan)
-            if known is None:
-                return None
-            before = cookie[:at]
-            if before and not before.endswith((b"; ", b"; __Host-")) and before != b"__Host-":
-                return None
-            if where[3] and not before.endswith(b"__Host-"):
-                return None  # by https a bare name is nobody's in particular (:class:`gate.core.facts.Carried`)
-            rest = b"" if end < 0 and before in (b"", b"__Host-") else without_our_cookies(cookie)
-            held = known.held
-            if held.id in plan.revoked or held.expires - snapshot.taken < template.half or held.expires <= engine.now():
-                return None
-            if known.template is not template or known.decision is None:
-                known.template, known.decision = template, replace(decision, held=held)
-                known.signed = 0.0
-            decision = known.decision
-            if snapshot.taken - known.signed >= SIGNED_FOR:
-                known.block = lines(engine.headers_for_origin(_NOBODY, decision))
-                known.signed = snapshot.taken
-            block = known.block
-        return (
-            decision,
-            template.way,
-            plan.verb,
-            b"%b%b%b%b%b%b\r\n"
-            % (
-                plan.start,
-                where[2],
-                common.plain,
-                b"cookie: %b\r\n" % rest if rest else b"",
-                block,
-                request_framing(head.length, plan.method) if head.length or plan.bodied else b"",
-            ),
-        )
+            cookie, block = _cookie_line(head.cookie), b""
+        end = b"\r\n"
+        if plan.bodied or common.length:
+            end = request_framing(common.length, bodied=plan.bodied) + end
+        return decision, template.way, b"".join((plan.start, visitor.lines, cookie, block, end))
 
-    def _known(self, token: bytes, plan: Plan) -> Known | None:
+    def _sign(self, known: Known, template: Template, snapshot: Snapshot) -> None:
+        decision = known.decision = replace(template.decision, held=known.held)
+        known.template = template
+        known.block = lines(self._engine.headers_for_origin(_NOBODY, decision))
+        known.signed = snapshot.taken
+
+    def _carried(self, head: Head, plan: Plan) -> Carried | None:
+        """The pass in the Cookie line, if there is one and no doubt about it."""
+        room, cookie = plan.room, head.cookie.strip(b" \t")
+        at = cookie.find(plan.needle)
+        if room is None or at < 0 or cookie.find(plan.needle, at + 1) >= 0:
+            return None
+        end = cookie.find(b";", at)
+        before = cookie[:at]
+        if before and not before.endswith((b"; ", b"; __Host-")) and before != b"__Host-":
+            return None
+        known = self._known(cookie[at + len(plan.needle) : end if end >= 0 else None], room)
+        if known is None:
+            return None
+        # by https a bare name is nobody's in particular (:class:`gate.core.facts.Carried`)
+        carried = Carried(room, known, _cookie_line(cookie), host_only=before.endswith(b"__Host-"))
+        self._parser.remember(head, carried)
+        return carried
+
+    def _known(self, token: bytes, room: Room) -> Known | None:
         engine = self._engine
         if engine.keyring is not self._keyring:
             self._keyring = engine.keyring
             self._passes.clear()
-        known = self._passes.young.get(token) or self._passes.find(token)
-        room = plan.room
-        if room is None:
-            return None
+            self._parser.forget_cookies()
+        known = self._passes.find(token)
         if known is None:
             try:
                 held = engine.keyring.read_pass(token.decode("latin-1"), room.name, engine.now())
@@ -253,20 +265,24 @@ class Plans:
             if held.id in self._followed:
                 count, expires = self._followed[held.id]
                 self._followed[held.id] = count, max(expires, held.expires)
-        return known if known.held.room == room.name else None
+        return known if known.room == room.name else None
+
+    def _place(self, visitor: "VisitorConnection", common: Common) -> bool:
+        """Where ``visitor`` comes from, and what follows for the origin. It seldom changes on one connection."""
+        key = (common.host, visitor.peer, visitor.tls, *common.others)
+        found = self._forwarded.find(key)
+        if found is None:
+            found = self._forwarding(common, visitor.peer, visitor.tls)
+            if found is None:
+                return False
+            self._forwarded.put(key, found)
+        forwarding, visitor.secure = found
+        visitor.common, visitor.lines = common, forwarding + common.plain
+        return True
 
     def _forwarding(self, head: Common, peer: str | None, tls: bool) -> tuple[bytes, bool] | None:
         """Host, forwarding and other special lines for the origin, as :func:`gate.wire.headers.for_origin` makes them; and
         did the visitor come by https?"""
-        key = (head.host, peer, tls, *head.others) if head.others else (head.host, peer, tls)
-        found = self._forwarded.young.get(key)
-        if found is None:
-            found = self._forwarded.find(key) or self._make_forwarding(head, peer, tls)
-            if found is not None:
-                self._forwarded.put(key, found)
-        return found
-
-    def _make_forwarding(self, head: Common, peer: str | None, tls: bool) -> tuple[bytes, bool] | None:
         host = self._hosts.find(head.host)
         if host is None:
             return None
@@ -299,6 +315,12 @@ class Plans:
     def latest(self, pass_id: str) -> float:
         """Unix time until which a followed pass lasts, as far as this worker has seen it renewed; else 0."""
         return self._followed.get(pass_id, (0, 0.0))[1]
+
+
+def _cookie_line(cookie: bytes) -> bytes:
+    """The Cookie line for the origin, without what is the gate's."""
+    rest = without_our_cookies(cookie.strip(b" \t"))
+    return b"cookie: %b\r\n" % rest if rest else b""
 
 
 _ROOT: Final = Path(b"/", "/")

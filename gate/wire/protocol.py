@@ -21,7 +21,7 @@ from gate.wire.answering import BUSY, CLOSED, DRAIN, DRAIN_BYTES, DRAIN_SECONDS,
 from gate.wire.deadlines import NEVER
 from gate.wire.framing import BadFraming, Chunked, Sized
 from gate.wire.heads import CONTINUE
-from gate.wire.parser import CHUNKED, check_unfinished
+from gate.wire.parser import CHUNKED, Head, check_unfinished
 
 if TYPE_CHECKING:
     from gate.wire.door import Door
@@ -39,16 +39,16 @@ class VisitorConnection(Answering):
 
     def __init__(self, door: "Door") -> None:
         self.door = door
-        self.due, self.slot = NEVER, 0
-        self.served = 0
+        self.due = self.look = NEVER
         self.closing = False
         self.peer: str | None = None
         self.tls = False
         self.tunnel: Tunnel | None = None
         self.account = None
+        self.common = None
         self._state = IDLE
         self._ahead = b""
-        self._job = None
+        self.job = None
         self._upload = None
         self._received = self._mark = 0
         self._paused = False  # the visitor takes no more
@@ -76,7 +76,7 @@ class VisitorConnection(Answering):
         self._state = CLOSED
         self.door.connections.discard(self)
         self.door.wheel.forget(self)
-        job, self._job = self._job, None
+        job, self.job = self.job, None
         if job is not None:
             job.left()
         if self.tunnel is not None:
@@ -88,11 +88,10 @@ class VisitorConnection(Answering):
     def data_received(self, data: bytes) -> None:
         state = self._state
         if state == IDLE:
-            size = len(data)
-            if not self._ahead and not self._paused and 4 < size <= self.door.limits.head and data[0] > 0x20:
-                whole = data.find(b"\r\n\r\n") == size - 4
-                if whole:  # the usual case: one head and nothing else
-                    self._begin(data)
+            if not self._ahead and not self._paused and data.endswith(b"\r\n\r\n") and len(data) <= self.door.limits.head:
+                head = self.door.parser.recall(data)
+                if head is not None:  # the usual case: one head and nothing else, made of what is known
+                    self._serve(head)
                     return
             self._ahead = self._ahead + data if self._ahead else data
             if self._paused:
@@ -100,7 +99,7 @@ class VisitorConnection(Answering):
             else:
                 self._advance()
         elif state == BUSY:
-            if self._upload is not None and self._job is not None:
+            if self._upload is not None and self.job is not None:
                 self._feed(data)
             else:
                 self._ahead += data
@@ -131,17 +130,17 @@ class VisitorConnection(Answering):
             return
         self._mark = self.transport.get_write_buffer_size()
         self.door.wheel.watch(self, self.door.visitors.stall)
-        if self._job is not None:
-            self._job.writable(False)
+        if self.job is not None:
+            self.job.writable(False)
 
     def resume_writing(self) -> None:
         self._paused = False
         if self._state == TUNNEL and self.tunnel is not None:
             self.tunnel.visitor_writable(True)
-        elif self._job is not None:
-            self._job.writable(True)
+        elif self.job is not None:
+            self.job.writable(True)
         elif self._state == IDLE:
-            self.door.wheel.watch(self, self.door.visitors.keep_alive)
+            self.door.wheel.watch(self, self.door.keep_alive)
             self._advance()
 
     # ------------------------------------------------------------------ reading requests
@@ -182,33 +181,32 @@ class VisitorConnection(Answering):
         return False
 
     def _begin(self, block: bytes) -> None:
-        door = self.door
-        door.state.total_requests += 1
+        self._heading = False
+        try:
+            head = self.door.parser.read(block)
+        except Refusal as refusal:
+            self.refuse(refusal)
+        else:
+            self._serve(head)
+
+    def _serve(self, head: Head) -> None:
+        self.head = head
         self._heading = False
         self._state = BUSY
         self.due = NEVER
-        try:
-            head = self.head = door.parser.read(block)
-        except Refusal as refusal:
-            self.refuse(refusal)
-            return
-        length = head.length
-        if length:
-            self._upload = Chunked() if length == CHUNKED else Sized(length)
+        common = head.common
+        if common.length:
+            self._upload = Chunked() if common.length == CHUNKED else Sized(common.length)
             self._received = self._mark = 0
-        if not head.keep_alive:
+        if not common.keep_alive:
             self.closing = True
-        door.serve(self, head)
+        self.door.serve(self, head)
 
     # ------------------------------------------------------------------ reading a body
 
-    def adopt(self, job: Job) -> None:
-        """``job`` serves the current request, which has no body."""
-        self._job = job
-
     def take(self, job: Job) -> None:
         """``job`` serves the current request from here on, and gets its body."""
-        self._job = job
+        self.job = job
         if self._upload is not None:
             if self._ahead:
                 ahead, self._ahead = self._ahead, b""
@@ -220,7 +218,7 @@ class VisitorConnection(Answering):
         self._flow()
 
     def _feed(self, data: bytes) -> None:
-        upload, job = self._upload, self._job
+        upload, job = self._upload, self.job
         if upload is None or job is None:
             self._ahead += data
             return
@@ -284,7 +282,9 @@ class VisitorConnection(Answering):
         self._state = IDLE
         self._answered = self._promised = False
         if not self._paused:
-            self.door.wheel.watch(self, self.door.last_call if self.door.draining else self.door.visitors.keep_alive)
+            due = self.due = self.door.wheel.soon + self.door.keep_alive
+            if due < self.look:
+                self.door.wheel.put(self)
         if self._stopped:
             self._flow()
         if self._ahead:
@@ -294,7 +294,7 @@ class VisitorConnection(Answering):
 
     def become(self, tunnel: "Tunnel") -> None:
         """From now on the connection is a tunnel."""
-        self._job = None
+        self.job = None
         self._state = TUNNEL
         self.tunnel = tunnel
         self.door.wheel.forget(self)
@@ -344,7 +344,7 @@ class VisitorConnection(Answering):
                 self.door.wheel.watch(self, BODY_WINDOW)
 
     def _leave(self) -> None:
-        job, self._job = self._job, None
+        job, self.job = self.job, None
         if job is not None:
             job.left()
         self.cut()

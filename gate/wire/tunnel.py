@@ -23,7 +23,7 @@ LAST_WORDS: Final = 10.0  # seconds a tunnel gets when the worker ends
 class Tunnel:
     """Both ends' connections call it; it lives until both are closed."""
 
-    __slots__ = ("_closed", "_decision", "_door", "_down", "_ending", "_half", "_origin", "_up", "_visitor", "due", "slot")
+    __slots__ = ("_closed", "_decision", "_door", "_down", "_ending", "_half", "_origin", "_up", "_visitor", "due", "look")
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Tunnel:
         self._half = False  # one direction has ended; with the other the tunnel is over
         self._up = Frames() if websocket else None  # from the visitor
         self._down = Frames() if websocket else None
-        self.due, self.slot = NEVER, 0
+        self.due = self.look = NEVER
 
     def open(self, rest: bytes) -> None:
         """Start; ``rest`` came from the origin behind its 101."""

@@ -44,8 +44,8 @@ class OriginConnection(asyncio.Protocol):
         "_wheel",
         "due",
         "idle_since",
+        "look",
         "server",
-        "slot",
         "transport",
         "tunnel",
         "used",
@@ -61,7 +61,7 @@ class OriginConnection(asyncio.Protocol):
         self.tunnel: Tunnel | None = None
         self.used = 0  # requests answered
         self.idle_since = 0.0
-        self.due, self.slot = NEVER, 0
+        self.due = self.look = NEVER
         self._reply: Reply | None = None
         self._body: Body | None = None
         self._buffer = b""
@@ -72,7 +72,12 @@ class OriginConnection(asyncio.Protocol):
     def begin(self, user: User, data: bytes, seconds: float | None) -> None:
         """Send the head (and what there is of the body) of ``user``'s request, then :meth:`expect`."""
         self.user = user
-        self.expect(seconds)
+        if seconds is None:
+            self.due = NEVER
+        else:
+            due = self.due = self._wheel.soon + seconds
+            if due < self.look:
+                self._wheel.put(self)
         self.transport.write(data)
 
     def expect(self, seconds: float | None) -> None:

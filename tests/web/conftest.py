@@ -21,6 +21,7 @@ from gate.core.words import Outcome, Reason, RoomMode
 from gate.engine import Engine
 from gate.store.link import StoreUnavailable
 from gate.web.emails import Emails
+from gate.web.metrics import Tally
 from gate.web.pages import Pages
 from gate.web.visitor import response, visitor_app
 
@@ -79,6 +80,10 @@ class Meter:
     def decided(self, decision: Decision) -> None:
         self.seen.append(decision)
 
+    def tally(self, decision: Decision) -> Tally:
+        return Tally()
+
+    def answered(self, seconds: float) -> None: ...
     def origin(self, result: object) -> None: ...
 
 

@@ -17,11 +17,20 @@ def visit(path: bytes, method: str = "GET", address: str = "203.0.113.9", header
     return Visit(method, "http", "shop.test", canonical(path)[0], b"", headers, ip_address(address))
 
 
+def start(engine, decision: Decision):
+    return engine.lane(decision.route).start(engine.ticks())
+
+
 def attempt(engine, decision: Decision, *results: Result) -> None:
     for result in results:
-        one = engine.start(None, decision)
-        one.settle(result)
-        one.close()
+        settle(engine, start(engine, decision), decision, result)
+
+
+def settle(engine, one, decision: Decision, result: Result) -> Decision:
+    since = engine.ticks() - result.seconds
+    if result.status is not None:
+        return one.answered(decision, result.status, since)
+    return one.failed(decision, result.trouble, since)
 
 
 # ----------------------------------------------------------------------- health, load, breakers
@@ -56,7 +65,7 @@ async def test_a_hanging_side_service_takes_neither_the_shop_nor_its_pages_away(
 
 def test_answers_that_have_begun_are_no_load(gate):
     for _ in range(1000):
-        gate.engine.start(None, FORWARD).settle(Result(status=101))
+        attempt(gate.engine, FORWARD, Result(status=101))
     gate.engine.compose()
     assert gate.engine.snapshot.overload == 0
 
@@ -69,15 +78,15 @@ async def test_measured_overload_sheds_the_sheddable_first_and_recovers(make_gat
     engine = place.engine
     ticks = [1000.0]
     engine.ticks = lambda: ticks[0]
-    waiting = [engine.start(None, FORWARD) for _ in range(6)]
+    waiting = [start(engine, FORWARD) for _ in range(6)]
     engine.compose()
     assert (await engine.consider(visit(b"/reviews/7"))).label == "shed; reason=overload"
     assert (await engine.consider(visit(b"/product/7"))).outcome is Outcome.FORWARD
-    waiting += [engine.start(None, FORWARD) for _ in range(6)]
+    waiting += [start(engine, FORWARD) for _ in range(6)]
     engine.compose()
     assert (await engine.consider(visit(b"/product/7"))).label == "shed; reason=overload"
     for one in waiting:
-        one.close()
+        one.left()
     ticks[0] += 6
     engine.compose()
     assert (await engine.consider(visit(b"/reviews/7"))).outcome is Outcome.FORWARD
@@ -93,12 +102,12 @@ async def test_after_an_abandoned_probe_one_goes_through_and_no_more(make_gate):
     assert (await engine.consider(visit(b"/api"))).label == "fallback; reason=breaker"
     ticks[0] += 2
     await engine.refresh()
-    engine.start(None, await engine.consider(visit(b"/api"))).close()  # the visitor left
+    start(engine, await engine.consider(visit(b"/api"))).left()
     through = 0
     for _ in range(50):
         decision = await engine.consider(visit(b"/api"))
         if decision.outcome is Outcome.FORWARD:
-            engine.start(None, decision)
+            start(engine, decision)
             through += 1
     assert through == 1
 
@@ -155,9 +164,10 @@ async def _held(place) -> Decision:
 def test_an_admission_whose_request_then_failed_is_counted_once(gate):
     granted = Pass("checkout", "x", 0, time.time() + 600)
     decision = Decision(Outcome.FORWARD, Reason.ADMITTED, room="checkout", granted=granted)
-    one = gate.engine.start(None, decision)
-    gate.engine.answer(visit(b"/checkout"), one.settle(Result(trouble=Trouble.RESET)))
-    one.close()
+    gate.engine.meter.decided(decision)  # as the door does when it goes out
+    gate.engine.answer(
+        visit(b"/checkout"), settle(gate.engine, start(gate.engine, decision), decision, Result(trouble=Trouble.RESET))
+    )
     counted = [seen for seen in gate.engine.meter.seen if seen.granted and seen.outcome is Outcome.FORWARD]
     assert len(counted) == 1
 

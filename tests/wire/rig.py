@@ -21,6 +21,7 @@ from gate.core.snapshot import RoomView
 from gate.core.visit import Visit
 from gate.core.words import Reason
 from gate.engine import Engine
+from gate.web.metrics import Tally
 from gate.web.pages import Pages
 from gate.wire.door import Door
 
@@ -72,6 +73,12 @@ class MemoryMeter:
 
     def decided(self, decision: Decision) -> None:
         self.decisions.append(decision)
+
+    def tally(self, decision: Decision) -> Tally:
+        return Tally()
+
+    def answered(self, seconds: float) -> None:
+        self.results.append(Result(status=200, seconds=seconds))
 
     def origin(self, result: Result) -> None:
         self.results.append(result)

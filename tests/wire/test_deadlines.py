@@ -2,12 +2,12 @@
 
 import random
 
-from gate.wire.deadlines import Wheel
+from gate.wire.deadlines import NEVER, Wheel
 
 
 class Entry:
     def __init__(self):
-        self.due, self.slot, self.fired = 0.0, 0, []
+        self.due, self.look, self.fired = NEVER, NEVER, []
 
     def expired(self, now):
         self.fired.append(now)

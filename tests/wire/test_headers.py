@@ -8,16 +8,20 @@ from hypothesis import strategies as st
 
 from gate.core.cookies import without_our_cookies
 from gate.core.credentials import Key, KeyRing
+from gate.core.decision import Decision
 from gate.core.facts import read_visit
 from gate.core.settings import Edge, Settings
+from gate.core.words import Outcome, Reason
 from gate.edges import trust_for
 from gate.wire.headers import for_origin
 from gate.wire.plan import Way
 from gate.wire.reply import read_reply
+from tests.wire.rig import make_engine
 
 CORPUS = Path(__file__).parent.parent / "corpora" / "headers"
 PEERS = {"stranger": "203.0.113.7", "network": "10.0.0.1", "cloudflare": "104.16.1.1"}
 TRUST = trust_for(Edge(trust=["10.0.0.0/8", "cloudflare"], keep=["X-Forwarded-Port", "Remote-User"], ask=["10.0.0.1"]))
+ENGINE = make_engine()
 RING = KeyRing((Key("test", bytes(range(32))),))
 MADE_ANEW = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded", b"via")
 
@@ -58,7 +62,7 @@ def test_to_the_visitor(status, fields):
     """Without the framing, which is never copied: what of it is said anew is ``Reply.length``."""
     block = b"".join(b"%b: %b\r\n" % item for item in fields[">"])
     reply = read_reply(b"HTTP/1.1 %b X\r\n%b\r\n" % (status.encode(), block), b"GET")
-    way = Way(tuple(fields["+"]))
+    way = Way(ENGINE, Decision(Outcome.FORWARD, Reason.OPEN), tuple(fields["+"]))
     lines = (reply.plain + (b"" if way.caches else reply.cached) + way.added).decode("latin-1")
     said = [(b"content-length", b"%d" % reply.length)] if reply.length is not None else []
     crossed = [field(line) for line in lines.split("\r\n") if line] + said

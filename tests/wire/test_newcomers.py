@@ -22,8 +22,8 @@ class Counted:
         self.short = 0
         serve = Newcomers.serve
 
-        def counting(newcomers, visitor, head):
-            took = serve(newcomers, visitor, head)
+        def counting(newcomers, visitor, head, plan):
+            took = serve(newcomers, visitor, head, plan)
             self.short += took
             return took
 

@@ -32,11 +32,25 @@ BYTES = st.one_of(
 ENGINE = make_engine()
 
 
+SEEN_BEFORE = Parser(Limits())  # by now it remembers parts of many heads
+
+
+def first_head(data):
+    block = data + b"\r\n\r\n"
+    return block[: block.index(b"\r\n\r\n") + 4]
+
+
+def same(one, other):
+    return all(
+        getattr(one.common, name) == getattr(other.common, name)
+        for name in ("plain", "cookies", "length", "host", "others", "expects", "keep_alive", "named", "upgrade", "usual")
+    ) and (one.cookie, one.start.line, one.fields()) == (other.cookie, other.start.line, other.fields())
+
+
 @settings(max_examples=2000, deadline=None)
 @given(BYTES)
 def test_a_head_is_read_or_refused_and_llhttp_reads_it_too(data):
-    block = data + b"\r\n\r\n"
-    block = block[: block.index(b"\r\n\r\n") + 4]
+    block = first_head(data)
     parser = Parser(Limits())
     try:
         head = parser.read(block)
@@ -44,9 +58,13 @@ def test_a_head_is_read_or_refused_and_llhttp_reads_it_too(data):
         with pytest.raises(Refusal) as refused:
             parser.read(block)  # what was learned on the way changes nothing
         assert refused.value.status in (400, 414, 417, 431, 501, 505)
+        for knowing in (parser, SEEN_BEFORE):
+            assert knowing.recall(block) is None
+            with pytest.raises(Refusal):
+                knowing.read(block)
         return
-    again = parser.read(block)
-    assert (again.common.plain, again.cookies, again.length) == (head.common.plain, head.cookies, head.length)
+    for again in (parser.read(block), parser.recall(block), SEEN_BEFORE.read(block), SEEN_BEFORE.recall(block)):
+        assert again is None or same(again, head)
     seen = []
 
     class Witness:
@@ -59,13 +77,68 @@ def test_a_head_is_read_or_refused_and_llhttp_reads_it_too(data):
     with contextlib.suppress(httptools.HttpParserUpgrade):
         httptools.HttpRequestParser(Witness()).feed_data(block)
     url, *fields = seen
-    assert url == head.target
+    assert url == head.start.target
     assert tuple(fields) == head.fields()
     with contextlib.suppress(Refusal):
         read_visit(
-            head.method, head.target, head.fields(), "192.0.2.1", False,
+            head.method, head.start.target, head.fields(), "192.0.2.1", False,
             settings=ENGINE.settings, trust=ENGINE.trust, keyring=ENGINE.keyring, now=0.0,
         )  # fmt: skip
+
+
+def llhttp_takes(block):
+    try:
+        httptools.HttpRequestParser(object()).feed_data(block)
+    except httptools.HttpParserUpgrade:
+        return True
+    except httptools.HttpParserError:
+        return False
+    return True
+
+
+METHODS = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH", b"PRI", b"SOURCE", b"DESCRIBE", b"X"]
+LINES = st.builds(
+    lambda method, target: b"%b %b HTTP/1.1" % (method, target),
+    st.sampled_from(METHODS),
+    st.sampled_from([b"/", b"*", b"/a?b", b"http://shop.test/x", b"shop.test:443", b"a"]),
+)
+RESTS = st.lists(st.sampled_from([token for token in TOKENS if token.endswith(b"\r\n") and len(token) > 2]), max_size=6).map(
+    lambda lines: b"\r\nHost: a\r\n" + b"".join(lines) + b"\r\n"
+)
+
+
+@settings(max_examples=3000, deadline=None)
+@given(LINES, RESTS, st.binary(max_size=30))
+def test_llhttp_looks_at_no_two_parts_of_a_head_at_once(line, rest, cookie):
+    """What :meth:`Parser.recall` relies on."""
+    assert llhttp_takes(line + rest) == (llhttp_takes(line + b"\r\nHost: a\r\n\r\n") and llhttp_takes(b"GET / HTTP/1.1" + rest))
+    if not set(cookie) & ({*range(32), 127} - {9}):
+        assert llhttp_takes(line + b"\r\nCookie: " + cookie + rest) == llhttp_takes(line + rest)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"GET /a HTTP/1.1\r\nHost: shop.test\r\n\r\nCookie: a\r\n\r\n",  # the empty line before it ends the head
+        b"GET /a HTTP/1.1\r\nHost: shop.test\r\nCookie: a\r\n\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: shop.test\r\nCookie: a\rb\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: shop.test\r\nCookie: a\nb\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: shop.test\r\nCookie: a\r\n b\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: shop.test\r\nXookie: a\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: shop.test\r\nX-Cookie: a\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: shop.test\r\nCookie: a\r\nCookie: b\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: shop.test\r\n\r\nGET /a HTTP/1.1\r\nHost: shop.test\r\n\r\n",
+        b"\r\nGET /a HTTP/1.1\r\nHost: shop.test\r\n\r\n",
+        b"GET /a HTTP/1.0\r\nHost: shop.test\r\n\r\n",
+        b"\r\n\r\n",
+    ],
+)
+def test_what_differs_by_a_byte_is_not_recalled(block):
+    parser = Parser(Limits())
+    for known in (b"", b"Cookie: a\r\n", b"Cookie: a=b\r\n"):
+        parser.read(b"GET /a HTTP/1.1\r\nHost: shop.test\r\n" + known + b"\r\n")
+    assert parser.recall(b"GET /a HTTP/1.1\r\nCookie: new\r\nHost: shop.test\r\n\r\n") is not None
+    assert parser.recall(block) is None
 
 
 @settings(max_examples=500, deadline=None)
