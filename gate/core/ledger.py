@@ -311,7 +311,7 @@ class Ledger:
         return len(self.seats) + (self.lost if self.t < self.lost_until else 0)
 
     def _is_late(self, seat: int, terms: Terms) -> bool:
-        """A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token that was taken then and is
+        """A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token taken then and
         used only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again."""
         given = seat - _micros(terms.session)
         return LATE < self.t - given < LOST and self.full > given and terms.admits

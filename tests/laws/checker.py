@@ -133,12 +133,20 @@ def order(history: History) -> Iterator[str]:
     turns = _turns(history)
     for index, earlier in enumerate(turns):
         for later in turns[index + 1 :]:
-            if later.asked > earlier.numbered + BLOCK and later.entered + earlier.poll(later.entered) < earlier.entered:
+            if later.asked <= earlier.numbered + BLOCK:
+                continue
+            broken = _broken(history, later.entered, earlier.entered)
+            if later.entered + earlier.poll(later.entered) + broken < earlier.entered:
                 sooner = earlier.entered - later.entered
                 yield f"order: client {later.client} came after client {earlier.client} and entered {sooner:.1f} s before it"
     tau = kendall(history)
     if len(turns) > 20 and tau < 0.9:  # a poll of two seconds is 16 visitors: tau is that of the crowd, the law is above
         yield f"order: Kendall's tau is {tau:.4f}"
+
+
+def _broken(history: History, begin: float, end: float) -> float:
+    """Seconds of that time in which a fault was on, and answers were held by it."""
+    return sum(fault.end - fault.begin + HELD for fault in history.faults if fault.begin < end and fault.end > begin)
 
 
 def kendall(history: History) -> float:
