@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from typing import Literal
 
 Mode = Literal["pass", "refuse", "blackhole", "reset"]
@@ -30,6 +31,7 @@ class FaultProxy:
         self.latency = 0.0  # seconds, before each chunk from the server
         self.port = 0
         self.accepted = 0
+        self.heard: Callable[[bytes], None] = lambda chunk: None  # told of every chunk from a client
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,6 +106,8 @@ class FaultProxy:
     ) -> None:
         try:
             while chunk := await reader.read(65536):
+                if not from_server:
+                    self.heard(chunk)
                 if self.mode == "blackhole":
                     continue
                 if from_server and self.latency:
