@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from urllib.request import ProxyHandler, Request, build_opener
 from ruamel.yaml import YAML
 
 from gate import config, private
+from gate.commands.terminal import fail
 from gate.core.settings import Settings
 from gate.operators import LOCAL_FILE, local_token
 
 DEADLINE = 10.0  # seconds
+IN_FORCE = 3.0  # seconds an order is waited for; workers look for orders twice a second, and say so once
+LOOK = 0.1  # seconds
 _open = build_opener(ProxyHandler({})).open  # never through a proxy: the token is for this gate alone
 
 
@@ -84,6 +88,20 @@ class Gate:
         """The JSON answer. Raises :class:`CommandFailed`."""
         return json.loads(self.read(method, path, body))
 
+    def order(self, method: str, path: str, body: dict[str, Any]) -> tuple[Any, str]:
+        """Gives an order, and waits until every living worker of this gate follows it. The status then, and what to say if
+        some did not within :data:`IN_FORCE`. Raises :class:`CommandFailed`."""
+        found = self.ask(method, path, body)
+        version, until = found["version"], time.monotonic() + IN_FORCE
+        while not _followed(found, version):
+            if time.monotonic() > until or not any(worker["alive"] for worker in found["workers"]):
+                lag = [str(worker["number"]) for worker in found["workers"] if worker["alive"] and worker["version"] < version]
+                who = f"worker {', '.join(lag)} does not follow it yet" if lag else "no worker is alive to follow it"
+                return found, f"The order is given and kept, but {who}; see `gate status`."
+            time.sleep(LOOK)
+            found = self.ask("GET", "/api/v1/status")
+        return found, ""
+
     def read(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
         """The answer's body. Raises :class:`CommandFailed`."""
         data = None if body is None else json.dumps(body).encode()
@@ -118,6 +136,19 @@ class Gate:
             return "\n".join(lines)
         except (ValueError, KeyError, TypeError):
             return f"{self.url} answered {status}, and not as a gate does; does something else listen there?"
+
+
+def _followed(found: Any, version: int) -> bool:
+    workers = [worker for worker in found["workers"] if worker["alive"]]
+    return bool(workers) and all(worker["version"] >= version for worker in workers)
+
+
+def ask(path_of_config: Path | None, method: str, path: str) -> Any:
+    """For a command that only looks: the answer of the gate that the config names, or the end of the command."""
+    try:
+        return Gate.named(path_of_config).ask(method, path)
+    except CommandFailed as error:
+        fail(error)
 
 
 def _reachable(listen: str) -> str:

@@ -61,3 +61,18 @@ def _with_offset(local: datetime, offset: timedelta) -> str:
 def format_instant(seconds: float) -> str:
     """``2026-11-27T11:00:00Z``: what :func:`parse_instant` reads as the same second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_distance(seconds: float) -> str:
+    """How far away a moment is, as people say it: ``40 s``, ``5 min 20 s``, ``2 h 5 min``, ``3 days 4 h``."""
+    whole = max(0, round(seconds))
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{minutes} min {whole % 60} s" if whole % 60 else f"{minutes} min"
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{days} days {hours % 24} h" if hours % 24 else f"{days} days"

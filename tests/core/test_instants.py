@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.instants import format_instant, parse_instant
+from gate.core.instants import format_distance, format_instant, parse_instant
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,22 @@ def test_what_is_read_is_what_the_wall_clock_shows_then(local, zone):
         assert early != late
     else:
         assert datetime.fromtimestamp(instant, ZoneInfo(zone)).replace(tzinfo=None) == local
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-3, "0 s"),
+        (40, "40 s"),
+        (59.6, "1 min"),
+        (320, "5 min 20 s"),
+        (600, "10 min"),
+        (3599, "59 min"),
+        (7500, "2 h 5 min"),
+        (7200, "2 h"),
+        (172_800, "2 days"),
+        (187_200, "2 days 4 h"),
+    ],
+)
+def test_distances_as_people_say_them(seconds, said):
+    assert format_distance(seconds) == said

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,53 @@ def test_a_room(gate: Listener) -> None:
     run(gate, "room", "checkout", "--message", "")
     assert ordered(gate).message == ""
     assert json.loads(run(gate, "room", "checkout", "auto", "--json").out)["mode"] == "auto"
+
+
+def test_session_and_stock_of_a_room(gate: Listener) -> None:
+    shown = run(gate, "room", "checkout", "--session", "15m", "--left", "7")
+    assert re.search(r"Session +15m  \(set by hand\)", shown.out)
+    assert re.search(r"Left +7  \(set by hand\)", shown.out)
+    assert "only 7 left to sell" in shown.out
+    assert ordered(gate) == RoomOrders(session="15m", left=7)
+    assert "left 7" in run(gate, "status").out
+    shown = run(gate, "room", "checkout", "--left", "0")
+    assert re.search(r"Left +0 \(sold out\)", shown.out)
+    assert "sold out" in run(gate, "status").out
+    run(gate, "room", "checkout", "--left", "shop", "--session", "config")
+    assert ordered(gate) == RoomOrders()
+    assert "is not a number of pieces" in run(gate, "room", "checkout", "--left", "many").err
+
+
+def test_what_a_change_does_to_the_wait_is_said_before_and_after(gate: Listener) -> None:
+    tried = run(gate, "room", "checkout", "--rate", "240/minute", "--dry-run")
+    assert tried.code == 0
+    assert re.match(r"Wait of a newcomer: \d+ to \d+ minutes \(as things are: \d+ to \d+ minutes\)\.\n", tried.out)
+    assert re.search(r"the line would be empty between \d\d:\d\d and \d\d:\d\d UTC", tried.out)
+    assert ordered(gate) == RoomOrders()
+    as_json = json.loads(run(gate, "room", "checkout", "--rate", "240/minute", "--dry-run", "--json").out)
+    assert as_json["after"]["last"]["high"] < as_json["before"]["last"]["high"]
+    done = run(gate, "room", "checkout", "--rate", "240/minute")
+    assert tried.out.splitlines()[0] in done.out
+    assert ordered(gate).rate == "240/minute"
+    assert "Nothing to try" in run(gate, "room", "checkout", "--dry-run").err
+    assert "There is no room 'nope'" in run(gate, "room", "nope", "hold", "--dry-run").err
+
+
+def test_a_command_waits_until_the_order_is_in_force(gate: Listener) -> None:
+    gate.beat(orders=0)
+    follow = threading.Timer(0.5, lambda: gate.beat(orders=1))
+    follow.start()
+    done = run(gate, "fallback", "on")
+    assert (done.code, done.err) == (0, "")
+    assert all(worker["version"] == 1 for worker in gate.api("GET", "/api/v1/status").json()["workers"])
+    follow.join()
+    done = run(gate, "fallback", "off")  # nobody follows any more
+    assert (done.code, done.err) == (
+        0,
+        "The order is given and kept, but worker 0 does not follow it yet; see `gate status`.\n",
+    )
+    (gate.state / "run" / "worker-0.json").unlink()
+    assert "no worker is alive to follow it" in run(gate, "fallback", "auto").err
 
 
 def test_the_switches(gate: Listener) -> None:
