@@ -140,7 +140,7 @@ def order(history: History) -> Iterator[str]:
                 sooner = earlier.entered - later.entered
                 yield f"order: client {later.client} came after client {earlier.client} and entered {sooner:.1f} s before it"
     tau = kendall(history)
-    if len(turns) > 20 and tau < 0.9:  # a poll of two seconds is 16 visitors: tau is that of the crowd, the law is above
+    if len(turns) > 20 and not history.faults and tau < 0.99:  # of clients who ask every second or two, eight a second
         yield f"order: Kendall's tau is {tau:.4f}"
 
 

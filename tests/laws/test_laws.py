@@ -15,7 +15,7 @@ def test_calm(tmp_path):
 
 
 def test_everything_goes_wrong(tmp_path):
-    faults = ("worker killed", "scripts flushed", "worker paused", "reload", "gate restarted")
+    faults = ("worker killed", "scripts flushed", "worker paused", "store paused", "reload", "store emptied", "gate restarted")
     history = run(tmp_path, Plan(visitors=250, over=8.0, seconds=60.0, faults=faults, every=2.5))
     assert [fault.name for fault in history.faults] == list(faults)
     assert len(history.entered()) > 100
