@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path as FilePath
 from typing import Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from limits import RateLimitItem
 from limits import parse as parse_limit
@@ -18,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Va
 
 from gate.core.instants import format_instant, parse_instant
 from gate.core.pattern import Pattern
+from gate.core.store_url import mask_url, read_store_url
 
 Network = IPv4Network | IPv6Network
 
@@ -253,16 +253,9 @@ def _check_store(value: str) -> str:
         elif value.startswith("valkey"):
             advice = f"the schemes are Redis's; write redis{mask_url(value).removeprefix('valkey')}"
         raise ValueError(f"{mask_url(value)!r} is not a store; {advice}")
+    if value != "embedded":
+        read_store_url(value)
     return value
-
-
-def mask_url(url: str) -> str:
-    """The URL with its password as ``***``."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if not at or ":" not in user:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
 
 
 Store = Annotated[

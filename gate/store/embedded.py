@@ -16,10 +16,11 @@ from functools import partial
 from hashlib import sha1
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
+from gate.core.store_url import LONGEST_SOCKET
 from gate.process import die_with_parent
 
-LONGEST_SOCKET = 100  # bytes; the kernel takes 108 with the closing zero
 READY_WITHIN = 10.0  # seconds; it takes 0.1, and longer to read a large append-only file
 
 
@@ -62,7 +63,7 @@ class Embedded:
 
     @property
     def url(self) -> str:
-        return f"unix://{self.socket}"
+        return f"unix://{quote(os.fsencode(self.socket))}"
 
     @property
     def alive(self) -> bool:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from gate.store.embedded import LONGEST_SOCKET, Embedded, EmbeddedError, find_server
+from gate.core.store_url import LONGEST_SOCKET
+from gate.store.embedded import Embedded, EmbeddedError, find_server
+from gate.store.link import Link
 from tests.store.conftest import binary
 
 SERVERS = pytest.mark.parametrize("name", ["valkey", "redis"])
@@ -116,6 +118,16 @@ def test_a_long_directory_gets_a_short_socket(tmp_path: Path) -> None:
     client = Redis(unix_socket_path=str(server.socket), protocol=2)
     assert client.ping()
     client.close()
+    server.stop()
+
+
+@pytest.mark.parametrize("name", ["q?x=1", "hash#tag", "per%41cent", "white space", "at@host:1", "umläut", "s" * 70])
+async def test_a_directory_may_have_any_name(name: str, tmp_path: Path) -> None:
+    server = Embedded(tmp_path / name, persist=False)
+    link = Link(server.start(), deadline=2.0)
+    await link.start()
+    assert link.up, link.trouble
+    await link.close()
     server.stop()
 
 
