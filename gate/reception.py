@@ -18,7 +18,7 @@ from gate.core.snapshot import Snapshot
 from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason
 from gate.eager import Pending, started
-from gate.store.line import Line
+from gate.store.local import Entrance
 from gate.web.pages import Pages
 from gate.web.sheets import Return
 
@@ -46,11 +46,11 @@ class Desk:
     """For visitors who carry nothing of ours and ask what ``visit`` asks. ``room`` guards it, and neither a limit nor a bypass
     rule looks at it."""
 
-    def __init__(self, engine: Engine, visit: Visit, room: Room, line: Line) -> None:
+    def __init__(self, engine: Engine, visit: Visit, room: Room, entrance: Entrance) -> None:
         self._engine = engine
         self._visit = visit
         self._room = room
-        self._line = line
+        self._entrance = entrance
         self._to = Return(visit, room.name)
         self._snapshot: Snapshot | None = None
         self._open = False
@@ -69,7 +69,7 @@ class Desk:
     def join(self) -> Entry | Pending[Entry]:
         """A number, or a pass; at once where a number is in hand."""
         engine = self._engine
-        return started(self._line.join(engine.terms(self._room), engine.snapshot.rooms[self._room.name]))
+        return started(self._entrance.join(engine.terms(self._room), engine.snapshot.rooms[self._room.name]))
 
     def greeting(self, entry: Entry) -> "Greeting | None":
         """What to answer to the one who got ``entry``. None: that is no place in line, and the request must be decided."""
@@ -107,7 +107,7 @@ class Greeting:
         room = decision.room or ""
         name, cookie = set_cookie("ticket", room, _GAP, TICKET_AGE, secure=visit.scheme == "https")
         self._cookie = name, *cookie.split(_GAP.encode())  # the name, and the value before and after the token
-        self._welcome = engine.pages.welcome(visit, decision, engine.snapshot.rooms[room], to)
+        self._welcome = engine.pages.welcome(visit, decision, engine.snapshot.rooms[room], engine.snapshot.taken, to)
         self.status = self._welcome.status
         self.fields: Fields = (*self._welcome.fields, (b"gate-decision", decision.label.encode()))
 

@@ -2,69 +2,95 @@
 // document, which is the same for everybody and may come from a cache; it works out its own place as gate/core/wait.py does.
 (function () {
   var words = {{ words }}, said = {{ said }};
-  var plural = function (n) { return +({{ plural }}); };
-  var page = document.getElementById("gate");
-  var fact = function (name) { return page.getAttribute("data-" + name) || ""; };
-  var el = function (id) { return document.getElementById(id); };
-  var room = "/__gate/rooms/" + fact("room") + "/";
-  var number = +fact("number"), epoch = +fact("epoch"), shown = fact("ahead") === "" ? -1 : +fact("ahead");
-  var state = fact("state"), first = shown, again = fact("again");
-  var poll = { near: 2, far: 30, share: 0.15, jitter: 0.3, hidden: 3, paused: 20 };
-  var due = now() + 1000 * fact("in"), last = now(), busy = false, failed = 0, over = false;
-  var spoken = "", spokenAt = now(), word = el("word").textContent;
+  var win = window, doc = document, floor = Math.floor, up = Math.ceil, most = Math.max, least = Math.min, chance = Math.random;
+  var page = el("gate"), room = "/__gate/rooms/" + fact("room") + "/", again = fact("again"), state = fact("state");
+  var number = +fact("number"), turn = +fact("turn"), epoch = +fact("epoch"), shown = fact("ahead") ? +fact("ahead") : -1;
+  var poll = { near: 2, far: 2.5, share: 0.15, jitter: 0.3, hidden: 60 };
+  var due = now() + 1000 * least(fact("in"), poll.far + chance()), last = now(), seen = last, spokenAt = last;
+  var first = shown, cause = text("why"), word = text("word"), failed = 0, spoken, busy, over, rung, wanted, audio, pace, told, stock;
+  var Sound = win.AudioContext || win.webkitAudioContext, Note = win.isSecureContext && win.Notification;
+  // once, soon, it asks for itself, which tells the gate that somebody is here; a crowd spreads that
+  var hello = epoch ? last + 2000 + most(6000, number) * chance() : Infinity;
 
+  function fact(name) { return page.getAttribute("data-" + name) || ""; }
+  function el(id) { return doc.getElementById(id); }
+  function text(id) { return el(id).textContent; }
   function now() { return new Date().getTime(); }
   function show(id, text) { var it = el(id); if (it.textContent !== text) it.textContent = text; it.hidden = !text; }
   function grouped(n) { return String(n).replace(/\B(?=(\d{3})+$)/g, {{ group }}); }
-  function form(list, n) { return list[plural(n)]; }
+  function put(text, n) { return text.replace("{n}", grouped(n)); }
+  function plural(n) { return +({{ plural }}); }
+  // a form like an earlier one is that one's place in the list
+  function form(list, n) { var text = list[plural(n)]; return list[text] || text; }
 
   function span(low, high) {
-    var hours = high > 5400, most = Math.max(1, Math.ceil(high / 60));
-    var step = hours || most <= 20 ? 1 : most <= 60 ? 5 : 10, unit = hours ? 3600 : 60 * step;
-    low = Math.floor(low / unit) * step;
-    most = Math.max(Math.ceil(high / unit) * step, low + step);
-    var list = hours ? (low ? words.hour : words.underHour) : low ? words.min : words.underMin;
-    return form(list, most).replace("{low}", low).replace("{high}", most);
+    var hours = high > 5400, top = most(1, up(high / 60));
+    var step = hours || top <= 20 ? 1 : top <= 60 ? 5 : 10, unit = hours ? 3600 : 60 * step;
+    low = floor(low / unit) * step;
+    top = most(up(high / unit) * step, low + step);
+    return form(hours ? (low ? words.hour : words.underHour) : low ? words.min : words.underMin, top)
+      .replace("{low}", low).replace("{high}", top);
+  }
+
+  // the sentence with its one number large, or all of it where there is none
+  function large(id, parts, value) {
+    var strong = doc.createElement(parts[1] === undefined ? "strong" : "b"), it = el(id);
+    show(id, parts[0] || " ");
+    if (parts[1] === undefined) it.textContent = "";
+    strong.textContent = parts[1] === undefined ? parts[0] : value;
+    it.appendChild(strong);
+    it.appendChild(doc.createTextNode(parts[1] || ""));
   }
 
   function draw(ahead, wait) {
-    var text = ahead ? form(words.ahead, ahead) : words.next, at = text.indexOf("{n}"), place = el("place");
-    var strong = document.createElement(at < 0 ? "strong" : "b");
-    strong.textContent = at < 0 ? text : grouped(ahead);
-    place.textContent = at > 0 ? text.slice(0, at) : "";
-    place.appendChild(strong);
-    if (at >= 0) place.appendChild(document.createTextNode(text.slice(at + 3)));
+    large("place", (ahead ? form(words.ahead, ahead) : words.next).split("{n}"), grouped(ahead));
     show("wait", wait ? said.wait.replace("{span}", span(wait[0], wait[1])) : "");
-    if (first > 0) { el("bar").hidden = false; el("bar").value = 100 * (1 - ahead / first); }
+    if (first > 0 && state !== "early") { el("bar").hidden = false; el("bar").value = 100 * (1 - ahead / first); }
   }
 
   // To a screen reader: at once when something happened, otherwise at most every half minute and only what has changed.
   function say(text, urgent) {
     if (text === spoken || (!urgent && now() - spokenAt < 30000)) return;
-    spoken = text; spokenAt = now(); el("say").textContent = text;
+    spoken = text; spokenAt = now(); show("say", text);
   }
 
-  function become(next, why) {
-    var changed = next !== state;
+  function become(next, head, why) {
+    var changed = next !== state, lined = next === "line";
     state = next;
-    show("head", said.heads[next]);
-    if (why || changed) show("why", why || said.whys[next]);
-    el("card").hidden = shown < 0 || !(next === "line" || next === "hold" || next === "store");
-    if (next !== "line") show("wait", "");
-    document.title = (next === "line" && shown > 0 ? "(" + grouped(shown) + ") " : "") + el("head").textContent + " · " + said.name;
-    if (changed) say(el("head").textContent + ". " + el("why").textContent, true);
+    head = head || said.heads[next];
+    if (head) show("head", head);
+    if (why || changed) show("why", cause = why || said.whys[next]);
+    el("card").hidden = next !== "early" && (shown < 0 || !/^(line|hold|store)$/.test(next));
+    if (!lined) show("wait", "");
+{% if opens %}
+    el("count").hidden = el("time").hidden = next !== "early";
+{% endif %}
+    doc.title = (lined && shown > 0 ? "(" + grouped(shown) + ") " : "") + text("head") + " · " + said.name;
+    if (changed) say(text("head") + ". " + text("why"), true);
   }
 
-  function place(serving, door, pace) {
-    var ahead = Math.max(0, number - 1 - serving + door);
-    shown = shown < 0 ? ahead : Math.min(shown, ahead);
+  // The wait is smoothed, and a longer one is shown only when it is much longer, so that it does not flicker.
+  function place(status) {
+    var ahead = most(0, turn - 1 - status.serving + status.at_door), rates = status.pace, i, seconds;
+    shown = shown < 0 ? ahead : least(shown, ahead);
     if (first < 0) first = shown;
-    var wait = pace && [(shown + 1) * pace[0], (shown + 1) * pace[1]];
-    draw(shown, wait);
-    return wait;
+    told = rates && (told || []);
+    for (i = 0; rates && i < 2; i++) {
+      if (pace) rates[i] = pace[i] + 0.3 * (rates[i] - pace[i]);
+      seconds = (shown + 1) * rates[i];
+      if (!(seconds > told[i] && seconds < 1.25 * told[i])) told[i] = seconds;
+    }
+    pace = rates;
+    draw(shown, told);
   }
 
-  function later(seconds) { due = now() + 1000 * seconds * (1 + poll.jitter * Math.random()); }
+  function more(text) { show("more", text + (stock < 0 || shown < 0 ? "" : " " + (shown > stock ? said.few : put(said.left, stock)))); }
+
+  function later(seconds) { due = now() + 1000 * seconds * (1 + poll.jitter * chance()); }
+  function rest() {
+    var longest = doc.hidden || state === "over" ? poll.hidden : poll.far;
+    later(told ? least(longest, most(poll.near, told[0] * poll.share)) : longest);
+  }
 
   function ask(method, url, done) {
     var request = new XMLHttpRequest();
@@ -75,16 +101,16 @@
     request.setRequestHeader("Cache-Control", "max-age=0");
     request.timeout = 10000;
     request.onloadend = safely(function () {
-      var answer = null;
-      busy = false;
+      var answer = busy = false;
       try { answer = JSON.parse(request.responseText); } catch (e) { /* not from the gate */ }
       if (request.status === 404) return leave();
       if (!answer || !answer.state) {
-        later(Math.min(60, 4 * Math.pow(2, failed++)));
+        later(least(60, 4 * Math.pow(2, failed++)));
+        if (url === "ticket") hello = due;
         if (failed > 3) { show("why", said.lost); say(said.lost, true); }
         return;
       }
-      if (failed > 3) show("why", said.whys[state]);
+      if (failed > 3) show("why", cause);
       failed = 0;
       done(answer);
     });
@@ -92,60 +118,189 @@
   }
 
   function look(status) {
-    poll = status.poll;
+    var next = status.state, news = (status.said || {})["{{ lang }}"] || [];
+    poll = status.poll; stock = status.left === null ? -1 : status.left;
     show("word", status.message);
-    if (status.message !== word) { word = status.message; say(word, true); }
-    if (status.state === "open" || (status.state === "line" && !epoch)) return leave();
-    if (status.state !== "line") { later(poll.paused); return become(status.state); }
+    if (status.message !== word) say(word = status.message, true);
+    if (next === "open") return leave();
+    if (!epoch && (next === "line" || next === "early")) return status.full && state === "full" ? rest() : leave();
+    if (next !== "line") {
+      told = pace = 0;
+      become(next, news[0], news[1]);
+{% if opens %}
+      if (next === "early") early(status);
+{% endif %}
+      return rest();
+    }
     // a place by time, given while nobody could count: only the gate knows whose turn it is
     if (!number) return knock();
-    if (epoch < status.epoch || (epoch === status.epoch && number <= status.serving)) { become("called"); return knock(); }
-    var wait = epoch === status.epoch ? place(status.serving, status.at_door, status.pace) : null;
-    become("line");
-    var seconds = wait ? Math.min(poll.far, Math.max(poll.near, wait[0] * poll.share)) : poll.paused;
-    later(document.hidden && seconds > 10 ? seconds * poll.hidden : seconds);
-    say(el("place").textContent + ". " + el("wait").textContent);
+{% if draws %}
+    if (status.draw && !(turn && proven)) return drawn(status);
+{% endif %}
+    stand(status);
   }
 
-  function knock() {
-    ask("POST", "pass", function (mine) {
-      if (mine.state === "entered") return leave();
-      number = mine.number || 0; epoch = mine.epoch || 0;
-      due = now() + 1000 * (mine.retry_after || poll.near);
-      become(mine.state, mine.detail);
+  function stand(status) {
+    if (epoch < status.epoch || (epoch === status.epoch && turn <= status.serving)) return called(status);
+    if (epoch === status.epoch) place(status);
+    rung = false;
+    seen = now();
+    become("line");
+    more({% if draws %}status.draw && number <= status.draw.drawn ? put(said.drawn, turn).replace("{m}", grouped(status.draw.drawn)) : {% endif %}"");
+    rest();
+    say(text("place") + ". " + text("wait"));
+  }
+
+  // Nobody goes in behind a visitor's back: a tab that is not seen says that it is time, and asks when it is looked at.
+  function called(status) {
+    if (!doc.hidden) { become("called"); return knock(); }
+    if (!rung) {
+      rung = true;
+      become("called", "", said.back.replace("{time}", new Date(seen + 1000 * status.grace).toLocaleTimeString("{{ lang }}-u-nu-latn", { timeStyle: "short" })));
+      beep();
+      if (wanted) tell();
+    }
+    later(poll.hidden);
+  }
+
+  function tell() {
+    try {
+      new Note(doc.title, { body: text("why"), tag: room }).onclick = function () { win.focus(); };
+    } catch (e) { el("bell").hidden = true; }  // phones that know of the word only
+  }
+
+  function beep() {
+    if (!el("sound").checked) return;
+    var tone = audio.createOscillator();
+    tone.connect(audio.destination);
+    tone.start();
+    tone.stop(audio.currentTime + 0.5);
+  }
+
+  function knock() { ask("POST", "pass", mine); }
+
+  function mine(answer) {
+    if (answer.state === "entered") return leave();
+    number = answer.number || 0; epoch = answer.epoch || 0; turn = answer.turn || 0;
+    become(answer.state, answer.heading, answer.detail);
+    if (number && state !== "called") rest(); else due = now() + 1000 * (answer.retry_after || poll.near);
+  }
+{% if opens %}
+
+  var opens = fact("until") && now() + 1000 * fact("until"), time = el("opens"), moment, mark = 99;
+
+  // the server's clock counts; an answer can only be older than it says
+  function early(status) {
+    var at = now() + 1000 * (status.opens - status.now);
+    opens = moment === status.opens ? least(opens, at) : at;
+    moment = status.opens;
+    if (turn && !status.draw) place(status);
+    more({% if draws %}status.draw ? put(said.here, most(status.waiting, number)) : {% endif %}"");
+  }
+
+  function count() {
+    var wait = most(0, up((opens - now()) / 1000)), minutes = wait <= 60 ? 1 : wait <= 300 ? 5 : wait <= 600 ? 10 : 99;
+    large("count", said.opens.split("{span}"), floor(wait / 3600) + new Date(1000 * wait).toISOString().slice(13, 19));
+    // to a screen reader three times
+    if (minutes < mark) say(said.opens.replace("{span}", form(words.underMin, minutes).replace("{high}", minutes)), true);
+    mark = minutes;
+    if (opens < now()) { opens = 0; later(0); due += 1000 * poll.far * chance(); }
+  }
+
+  if (opens) time.textContent = new Date(time.getAttribute("datetime")).toLocaleString("{{ lang }}-u-nu-latn", { dateStyle: "full", timeStyle: "short" });
+{% endif %}
+{% if draws %}
+
+  var proven = text("proof");
+
+  // Once the seed is known, everybody's place is: the same sum as in gate/core/draw.py.
+  function drawn(status) {
+    var lot = status.draw, crypto = win.crypto, seed = [];
+    if (!lot.drawn && !status.serving) return rest();
+    if (!lot.drawn || number > lot.drawn) { turn = number; return stand(status); }
+    show("proof", lot.seed);
+    // SHA-256 is for pages that came by https; others ask, spread out
+    if (!crypto || !crypto.subtle) {
+      if (turn) return stand(status);
+      hello = least(hello, now() + 20000 * chance());
+      return rest();
+    }
+    lot.seed.replace(/../g, function (two) { seed.push(parseInt(two, 16)); });
+    sha(seed, function (hash) {
+      var hex = "", i;
+      for (i = 0; i < 32; i++) hex += ("0" + hash[i].toString(16)).slice(-2);
+      show("checked", hex === text("promise") ? said.yes : said.no);
+      permuted(seed, lot.drawn, number, function (place) { turn = place; proven = true; stand(status); });
     });
   }
+
+  function sha(bytes, done) {
+    win.crypto.subtle.digest("SHA-256", new Uint8Array(bytes)).then(safely(function (hash) { done(new Uint8Array(hash)); }));
+  }
+
+  function permuted(seed, many, n, done) {
+    var a = up(Math.sqrt(many)), b = up(many / a), round = 0, pair = [floor((n - 1) / a), (n - 1) % a];
+    (function mix() {
+      var odd = round % 2, digit = pair[odd], x = pair[0] * a + pair[1];
+      if (round === 10 && x < many) return done(x + 1);
+      round %= 10;
+      sha(seed.concat(round++, 0, 0, 0, 0, digit >>> 24, digit >>> 16, digit >>> 8, digit), function (hash) {
+        var base = odd ? b : a, left = 0, i;
+        for (i = 0; i < 8; i++) left = (left * 256 + hash[i]) % base;
+        pair[1 - odd] = (pair[1 - odd] + left) % base;
+        mix();
+      });
+    })();
+  }
+{% endif %}
 
   // What was sent with a form is not sent again behind the visitor's back.
   function leave() {
     over = true;
-    become("called", again ? said.resend : "");
+    become("called", "", again ? said.resend : "");
     if (again) { el("on").hidden = false; el("form").hidden = el("keep").hidden = true; } else location.reload();
   }
 
   function step() {
     if (over) return;
-    var left = due - now();
-    if (left > 0) {
-      if (!document.hidden) el("next").textContent = said.next.replace("{n}", Math.ceil(left / 1000));
-    } else if (!busy) {
-      el("next").textContent = said.asking;
-      if (state === "called") knock(); else ask("GET", "status", look);
-    }
+    var wait = due - now();
+{% if opens %}
+    if (opens && state === "early") count();
+{% endif %}
+    if (wait > 0 && !doc.hidden) show("next", put(said.next, up(wait / 1000)));
+    if (busy) return;
+    if (now() > hello) { hello = Infinity; return ask("GET", "ticket", mine); }
+    if (wait > 0) return;
+    show("next", said.asking);
+    if (state === "called" && !doc.hidden) knock(); else ask("GET", "status", look);
   }
 
-  function back() { if (!document.hidden) due = Math.min(due, Math.max(now(), last + 1000 * poll.near)); }
+  function back() { if (!doc.hidden) due = least(due, most(now(), last + 1000 * poll.near)); }
 
   function safely(work) {
     return function (event) {
-      try { return work(event); } catch (e) { over = true; setTimeout(function () { if (again) location.href = again; else location.reload(); }, 30000); }
+      try { return work(event); } catch (e) {
+        over = true;
+        setTimeout(function () { if (again) location.href = again; else location.reload(); }, 30000);
+      }
     };
   }
 
   el("form").onsubmit = safely(function () { back(); step(); return false; });
-  document.addEventListener("visibilitychange", safely(back));
-  addEventListener("pageshow", safely(function (event) { if (event.persisted) back(); }));
+  el("sound").onchange = safely(function () { audio = audio || new Sound(); beep(); });
+  el("bell").onclick = safely(function () {
+    Note.requestPermission(safely(function (answer) {
+      wanted = answer === "granted";
+      el("bell").setAttribute("aria-pressed", wanted);
+      if (wanted) tell(); else el("bell").hidden = true;
+    }));
+  });
+  el("sound").parentNode.hidden = !Sound;
+  el("bell").hidden = !Note || Note.permission === "denied";
+  el("tell").hidden = !epoch;
+  doc.addEventListener("visibilitychange", safely(back));
+  win.addEventListener("pageshow", safely(function (event) { if (event.persisted) back(); }));
   if (!navigator.cookieEnabled) show("why", said.cookies);
-  setInterval(safely(step), 1000);
+  setInterval(safely(step), 500);
   clearTimeout(gateAgain);
 })();

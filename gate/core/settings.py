@@ -144,6 +144,8 @@ class Edge(Model):
     """Further headers about the visitor that the networks themselves set on every request, for the shop: `X-Forwarded-Port`."""
     ask: list[Cidr] = []
     """Edges, by address or network, that may ask about requests (forward-auth). Each must be in a network of `trust`."""
+    polls: Positive = 5000
+    """Looks a second at a room's status document that may reach the gate (docs/visitor-api.md). A cache takes any."""
 
     @model_validator(mode="after")
     def _trusts_who_asks(self) -> Self:

@@ -13,14 +13,19 @@ from gate.core.snapshot import RoomView
 from gate.core.words import RoomMode
 
 # Seconds. Near the front a visitor asks every NEAR seconds, far away every FAR, in between after a SHARE of the wait
-# that is left. A hidden tab asks HIDDEN times as seldom. Every interval is stretched by up to JITTER of itself, so that
-# visitors who came together do not ask together.
+# that is left. Every interval is stretched by up to JITTER of itself, so that visitors who came together do not ask together.
 NEAR = 2.0
 FAR = 30.0
 SHARE = 0.15
 JITTER = 0.3
-HIDDEN = 3.0
 PAUSED = 20.0  # while nobody is called: held, closed, or the store is away
+
+# A page that somebody looks at asks for the shared status document at least every SOON seconds, so that the operator's word,
+# the end of a sale and the last thing sold are known to everybody in line within 5 s. One look costs the gate 10 µs
+# (docs/performance.md), and nothing where an edge keeps the document. When more wait than `edge.polls` has looks for, they ask
+# as seldom as it takes.
+SOON = 2.5
+HIDDEN = 60.0  # a tab that nobody looks at asks at least this often
 
 # The wait is told as a range: from what the rate promises when nothing slows it, to what was lately seen, and some.
 _OPTIMISM = 0.8
@@ -56,12 +61,13 @@ def outlook_of(view: RoomView) -> Outlook:
 
 
 def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> Place | None:
-    """None when nobody can tell: the ticket was given by time while the store was away, or is of an epoch yet unseen.
+    """None when nobody can tell: the ticket was given by time while the store was away, is of an epoch yet unseen, or waits
+    for the draw.
 
     ``serving`` less those at the door is the number up to which everybody is through or gone. It does not move back when
     more visitors are called, so neither does the place. Whoever counts many places in one ``view`` makes its ``outlook`` once.
     """
-    if ticket.number >= AWAY or ticket.epoch > view.epoch:
+    if ticket.number >= AWAY or ticket.epoch > view.epoch or is_undrawn(ticket, view):
         return None
     earlier = ticket.epoch < view.epoch
     number = view.turn_of(ticket.number)
@@ -71,6 +77,12 @@ def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> 
     if pace is None:
         return Place(ahead, called, None, None)
     return Place(ahead, called, (ahead + 1) * pace[0], (ahead + 1) * pace[1])
+
+
+def is_undrawn(ticket: Ticket, view: RoomView) -> bool:
+    """Is there a draw to come that this ticket takes part in? Nobody is called before it, so whoever was tells that it is over,
+    even where nobody came to it."""
+    return view.draw and not view.drawn and view.serving == 0 and ticket.joined < 1000 * view.opens
 
 
 def pace_of(view: RoomView) -> tuple[float, float] | None:
@@ -115,9 +127,10 @@ def ask_again(low: float | None, draw: float) -> float:
     return seconds * (1 + JITTER * draw)
 
 
-def poll_policy() -> dict[str, float]:
-    """The numbers above, for the status document."""
-    return {"near": NEAR, "far": FAR, "share": SHARE, "jitter": JITTER, "hidden": HIDDEN, "paused": PAUSED}
+def poll_policy(waiting: int, polls: int) -> dict[str, float]:
+    """For the status document: when its readers should look again, while so many wait and ``polls`` looks a second are fine."""
+    far = min(FAR, max(SOON, waiting / polls))
+    return {"near": NEAR, "far": round(far, 1), "share": SHARE, "jitter": JITTER, "hidden": HIDDEN}
 
 
 @dataclass(frozen=True, slots=True)

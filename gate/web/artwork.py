@@ -13,6 +13,7 @@ from markupsafe import Markup
 from gate import resources
 from gate.core.answer import Answer
 from gate.core.settings import Brand, Canned, Settings
+from gate.core.words import Order
 from gate.web import sentences
 from gate.web.colours import DARK, LIGHT, accent_on
 from gate.web.languages import Language, Languages, UnknownLanguage, script_json
@@ -53,9 +54,12 @@ class Artwork:
             "fallback": settings.fallback,
             "tel": re.sub(r"[^0-9+*#;,]", "", settings.fallback.phone),
         }
+        rooms = settings.rooms.values()
+        opens = any(room.opens is not None for room in rooms)
+        draws = any(room.order is Order.RANDOM for room in rooms)
         self._pages: dict[tuple[str, str], Prepared] = {}
         for language in self.languages.known.values():
-            context = {**look, **words_of(language, settings.brand.name)}
+            context = {**look, **words_of(language, settings.brand.name, opens=opens, draws=draws)}
             for name in _TEMPLATES:
                 source = own_fallback if name == "fallback" else None
                 try:
@@ -73,18 +77,29 @@ class Artwork:
         return self._canned.get(id(canned)) or can(canned)
 
 
-def words_of(language: Language, shop: str) -> dict[str, Any]:
-    """What the templates and the script of one language need."""
+SPOKEN = {
+    "wait": sentences.WAIT,
+    "next": sentences.NEXT,
+    "asking": sentences.ASKING,
+    "resend": sentences.RESEND,
+    "lost": sentences.LOST,
+    "cookies": sentences.COOKIES,
+    "left": sentences.LEFT,
+    "few": sentences.FEW,
+    "back": sentences.RETURN,
+}
+SPOKEN_EARLY = {"opens": sentences.OPENS}
+SPOKEN_OF_DRAWS = {"here": sentences.HERE, "drawn": sentences.DRAWN, "yes": sentences.MATCHES, "no": sentences.DIFFERS}
+
+
+def words_of(language: Language, shop: str, *, opens: bool = True, draws: bool = True) -> dict[str, Any]:
+    """What the templates and the script of one language need. ``opens``, ``draws``: some room does."""
+    spoken = {**SPOKEN, **(SPOKEN_EARLY if opens else {}), **(SPOKEN_OF_DRAWS if draws else {})}
     said = {
         "name": shop,
-        "heads": {state: language.text(text) for state, text in sentences.HEADS.items()},
-        "whys": {state: language.text(text) for state, text in sentences.WHYS.items()},
-        "wait": language.text(sentences.WAIT),
-        "next": language.text(sentences.NEXT),
-        "asking": language.text(sentences.ASKING),
-        "resend": language.text(sentences.RESEND),
-        "lost": language.text(sentences.LOST),
-        "cookies": language.text(sentences.COOKIES),
+        "heads": {state: language.text(sentences.HEADS[state]) for state in ("line", "called")},
+        "whys": {state: language.text(sentences.WHYS[state]) for state in ("line", "called")},
+        **{name: language.text(sentence) for name, sentence in spoken.items()},
     }
     return {
         "lang": language.tag,
@@ -93,6 +108,8 @@ def words_of(language: Language, shop: str) -> dict[str, Any]:
         "said": Markup(script_json(said)),  # noqa: S704
         "plural": Markup(language.plural),  # noqa: S704 - from our own catalogue
         "group": Markup(script_json(language.group)),  # noqa: S704
+        "opens": opens,
+        "draws": draws,
     }
 
 

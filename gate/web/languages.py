@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from gettext import GNUTranslations
 from pathlib import Path
 
 from babel import Locale, UnknownLocaleError, negotiate_locale
+from babel.dates import format_date, format_time
 
 from gate.core.wait import Span
 
@@ -96,17 +98,27 @@ class Language:
             text = self.ngettext("{low} to {high} minute", "{low} to {high} minutes", high)
         return text.replace("{low}", str(span.low)).replace("{high}", str(high))
 
+    def moment(self, seconds: float) -> str:
+        """``Friday, November 27, 2026, 11:00 AM UTC`` for Unix time in seconds; a script says it in the visitor's own zone."""
+        at = datetime.fromtimestamp(seconds, UTC)
+        return f"{format_date(at, 'full', self.locale)}, {format_time(at, 'short', UTC, self.locale)} UTC"
+
     def script_words(self) -> str:
         """The plural forms above as a JSON object for the page's script, safe inside ``<script>``."""
         words: dict[str, object] = {
             "next": self.translations.gettext("You are next"),
-            "ahead": self.ahead_forms,
-            "underMin": self.all_forms("less than a minute", "less than {high} minutes"),
-            "min": self.all_forms("{low} to {high} minute", "{low} to {high} minutes"),
-            "underHour": self.all_forms("less than an hour", "less than {high} hours"),
-            "hour": self.all_forms("{low} to {high} hour", "{low} to {high} hours"),
+            "ahead": _once(self.ahead_forms),
+            "underMin": _once(self.all_forms("less than a minute", "less than {high} minutes")),
+            "min": _once(self.all_forms("{low} to {high} minute", "{low} to {high} minutes")),
+            "underHour": _once(self.all_forms("less than an hour", "less than {high} hours")),
+            "hour": _once(self.all_forms("{low} to {high} hour", "{low} to {high} hours")),
         }
         return script_json(words)
+
+
+def _once(forms: list[str]) -> list[str | int]:
+    """With the place of the first one for each form that comes again."""
+    return [form if forms.index(form) == place else forms.index(form) for place, form in enumerate(forms)]
 
 
 def script_json(value: object) -> str:

@@ -7,6 +7,7 @@ the same facts: the place in line as plain ``application/json``, everything that
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 from gate.core.answer import Answer, Fields
 from gate.core.credentials import Ticket
@@ -34,7 +35,7 @@ class Pages:
         self.settings = settings
         self._art = Artwork(settings)
         self.draw = draw
-        self._sheets: dict[tuple[str, str, str, str, str], Sheet] = {}
+        self._sheets: dict[tuple[str | bytes | int, ...], Sheet] = {}
 
     def language(self, visit: Visit) -> Language:
         """The one this visitor reads."""
@@ -44,25 +45,30 @@ class Pages:
 
     def waiting(self, visit: Visit, decision: Decision, view: RoomView, now: float, *, back: str | None = None) -> Answer:
         """In line: place, wait and when to ask again. ``back`` (a checked path) says where to go on, if not here."""
-        del now
         seen = standing(decision, view, self.draw())
         status = self.settings.rooms[view.name].status
         if visit.accepts == "json":
-            body = to_json(document(seen, decision, view, _detail(self.language(visit), seen, decision.reason)))
+            body = to_json(_document(self.language(visit), seen, decision, view))
             return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *JSON), body)
-        return self._room_page(visit, decision, view, seen, status=status, back=back)
+        return self._room_page(visit, decision, view, seen, now, status=status, back=back)
 
-    def welcome(self, visit: Visit, decision: Decision, view: RoomView, to: Return) -> "Welcome":
+    def welcome(self, visit: Visit, decision: Decision, view: RoomView, now: float, to: Return) -> "Welcome":
         """What :meth:`waiting` answers to all who wait like ``visit``, but for the place; good as long as ``view`` is."""
-        return Welcome(self, visit, decision, view, to)
+        return Welcome(self, visit, decision, view, now, to)
 
     def closed(self, visit: Visit, decision: Decision, view: RoomView, *, back: str | None = None) -> Answer:
         """The room takes nobody; the page looks again by itself."""
         seen = standing(decision, view, self.draw())
         if visit.accepts == "json":
-            more = document(seen, decision, view, _detail(self.language(visit), seen, decision.reason))
+            more = _document(self.language(visit), seen, decision, view)
             return problem(503, more["detail"], retry_after=seen.retry_after, reason=decision.reason, more=more)
-        return self._room_page(visit, decision, view, seen, status=503, back=back)
+        return self._room_page(visit, decision, view, seen, 0.0, status=503, back=back)
+
+    def said(self, state: str, view: RoomView) -> dict[str, tuple[str, str]]:
+        """Heading and sentence of a state that everybody shares, in every language."""
+        why_ = why(state, Reason.LINE, placed=True, draw=view.draw)
+        known = self._art.languages.known.items()
+        return {tag: (language.text(sentences.HEADS[state]), language.text(why_)) for tag, language in known}
 
     def entered(self, visit: Visit, decision: Decision, room: str, now: float) -> Answer:
         """200, for programs: the visitor may go on. ``expires_in`` is null where no pass is needed."""
@@ -77,16 +83,16 @@ class Pages:
         return Answer(200, (*PRIVATE, *JSON), to_json(facts))
 
     def _room_page(
-        self, visit: Visit, decision: Decision, view: RoomView, seen: Standing, *, status: int, back: str | None
+        self, visit: Visit, decision: Decision, view: RoomView, seen: Standing, now: float, *, status: int, back: str | None
     ) -> Answer:
         language = self.language(visit)
-        body = self.sheet(language, view, seen, decision.reason).fill(seen, Return(visit, view.name, back))
+        body = self.sheet(language, view, seen, decision.reason).fill(seen, view, now, Return(visit, view.name, back))
         return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *self.line_fields(language)), body)
 
     def sheet(self, language: Language, view: RoomView, seen: Standing, reason: Reason) -> Sheet:
         """The line page for everybody who stands in this state for this cause."""
-        detail = _detail(language, seen, reason)
-        key = language.tag, view.name, view.message, seen.state, detail
+        detail = _detail(language, seen, reason, view)
+        key = language.tag, view.name, view.message, seen.state, detail, view.seed, view.drawn
         sheet = self._sheets.get(key)
         if sheet is None:
             if len(self._sheets) >= SHEETS:
@@ -191,6 +197,11 @@ class Pages:
             fields=fields,
         )
 
+    def uninvited(self, visit: Visit, why_: str, status: int, back: str) -> Answer:
+        """The invitation does not count, and why; ``back``, a checked path, leads into the line that everybody stands in."""
+        words = sentences.UNINVITED[why_], sentences.AS_EVERYBODY
+        return self._notice(visit.accepts, visit.languages, status, words, (sentences.JOIN, back))
+
     def kept(self, visit: Visit) -> Answer:
         """202: the address is written down, or was already; the answer does not tell which."""
         if visit.accepts == "json":
@@ -237,13 +248,14 @@ class Pages:
 class Welcome:
     """The answer to those who wait in one form, language and room for one reason; their place is filled in."""
 
-    __slots__ = ("_decision", "_language", "_outlook", "_pages", "_sheets", "_to", "_view", "fields", "status")
+    __slots__ = ("_decision", "_language", "_now", "_outlook", "_pages", "_sheets", "_to", "_view", "fields", "status")
 
-    def __init__(self, pages: Pages, visit: Visit, decision: Decision, view: RoomView, to: Return) -> None:
+    def __init__(self, pages: Pages, visit: Visit, decision: Decision, view: RoomView, now: float, to: Return) -> None:
         self._pages = pages
         self._language = pages.language(visit)
         self._decision = decision
         self._view = view
+        self._now = now
         self._outlook = outlook_of(view)
         self._to = to
         self._sheets: dict[str, Sheet] | None = {} if visit.accepts == "html" else None
@@ -254,19 +266,23 @@ class Welcome:
         """The Retry-After field and the body for the holder of ``ticket``."""
         seen = standing(self._decision, self._view, self._pages.draw(), ticket, self._outlook)
         if self._sheets is None:
-            detail = _detail(self._language, seen, self._decision.reason)
-            body = to_json(document(seen, self._decision, self._view, detail))
+            body = to_json(_document(self._language, seen, self._decision, self._view))
         else:
             sheet = self._sheets.get(seen.state)
             if sheet is None:
                 sheet = self._pages.sheet(self._language, self._view, seen, self._decision.reason)
                 self._sheets[seen.state] = sheet
-            body = sheet.fill(seen, self._to)
+            body = sheet.fill(seen, self._view, self._now, self._to)
         return retry_field(seen.retry_after), body
 
 
-def _detail(language: Language, seen: Standing, reason: Reason) -> str:
-    return language.text(why(seen.state, reason, placed=seen.epoch is not None))
+def _detail(language: Language, seen: Standing, reason: Reason, view: RoomView) -> str:
+    return language.text(why(seen.state, reason, placed=seen.epoch is not None, draw=view.draw))
+
+
+def _document(language: Language, seen: Standing, decision: Decision, view: RoomView) -> dict[str, Any]:
+    heading = language.text(sentences.HEADS[seen.state])
+    return document(seen, decision, view, heading, _detail(language, seen, decision.reason, view))
 
 
 def _html_fields(language: Language) -> Fields:

@@ -10,20 +10,28 @@ def _(text: str) -> str:
 
 # One state is shown at a time. The status document and the personal JSON use the same words.
 HEADS = {
+    "early": _("We are not open yet"),
     "line": _("You are in line"),
     "called": _("It is your turn"),
     "hold": _("The line is paused"),
     "store": _("We are checking the line"),
     "closed": _("We are closed at the moment"),
+    "full": _("The line is full"),
+    "sold-out": _("Sold out"),
+    "over": _("The sale is over"),
     "fallback": _("The shop is not answering"),
 }
 
 WHYS = {
+    "early": _("You are in good time, and your place is kept. When we open, everybody gets in one after the other."),
     "line": _("Many people came at the same time. Everybody gets in one after the other, in the order they came."),
     "called": _("The door is opening for you. It takes a moment; you do not need to do anything."),
     "hold": _("The shop lets nobody in for the moment. The order stays as it is."),
     "store": _("We cannot look at the line right now, so nobody new gets in. We keep trying by ourselves."),
     "closed": _("Nobody can get in now. This page looks again by itself and lets you know when that changes."),
+    "full": _("So many wait that we give out no more places. This page tries again by itself; look in again in a few minutes."),
+    "sold-out": _("Nothing is left. Should that change, the line goes on in the same order, and this page tells you."),
+    "over": _("It has ended, and nobody else gets in. Thank you for waiting."),
     "fallback": _("The shop has trouble answering. The line waits with you and goes on when the shop is back."),
 }
 
@@ -31,6 +39,7 @@ BY_REASON = {
     Reason.RATE: _("More people want to get in than the shop can serve at once. It lets them in at a steady pace, in order."),
     Reason.ACTIVE: _("The shop is full. Whenever somebody leaves, the next one in line gets in."),
 }
+DRAW = _("You are in good time. When we open, a draw decides the order of all who are here; who came first does not matter.")
 ENTERED = _("You are in.")
 NO_PLACE_YET = _("We cannot give out places in line right now. This page keeps trying and takes one for you as soon as it can.")
 
@@ -39,8 +48,25 @@ RESEND = _("You came here by sending a form. It was not passed on, so please sen
 LOST = _("We cannot reach the shop from here. Is your device online? We keep trying, and your place is kept.")
 COOKIES = _("Your browser refuses cookies, so we cannot keep your place. Please allow them for this shop, then reload.")
 WAIT = _("Expected wait: {span}")
+OPENS = _("We open in {span}")
+HERE = _("People here: {n}")
+LEFT = _("About {n} left.")
+FEW = _("More people are ahead of you than are left.")
+DRAWN = _("You were drawn: place {n} of {m}.")
+MATCHES = _("It matches.")
+DIFFERS = _("It does not match!")
+RETURN = _("Come back to this tab to go in. Your place is kept until {time}.")
 NEXT = _("This page asks again in {n} s.")
 ASKING = _("Asking …")
+
+# An invitation that does not count.
+UNINVITED = {
+    "over": _("This invitation is over"),
+    "unknown": _("This is no invitation of ours"),
+    "used": _("This invitation is used up"),
+}
+AS_EVERYBODY = _("You can take a place in the line as everybody does.")
+JOIN = _("To the line")
 
 TRY_AGAIN = _("Try again")
 HOME = _("To the shop")

@@ -3,6 +3,7 @@
 import math
 from html import escape
 
+from gate.core.instants import format_instant
 from gate.core.snapshot import RoomView
 from gate.core.visit import Visit
 from gate.core.wait import Span, span_of
@@ -11,6 +12,7 @@ from gate.web.documents import text
 from gate.web.languages import Language
 from gate.web.links import again_link, way_back
 from gate.web.standing import Standing
+from gate.web.status import draw_of
 from gate.web.templates import Prepared
 
 _HIDDEN = b" hidden"
@@ -22,6 +24,7 @@ _GAPS = (  # what a request fills in, as it comes in the page
         "nocard",
         "place",
         "wait",
+        "more",
         "back",
         "back",
         "resend",
@@ -49,12 +52,13 @@ class Return:
 
 
 class Sheet:
-    """The page of one room in one language, for one state and its cause."""
+    """The page of one room in one language, for one state and its cause, before or after the draw."""
 
     def __init__(self, prepared: Prepared, language: Language, view: RoomView, state: str, detail: str) -> None:
         self._language = language
         self._lined = state == "line"
-        self._placed = state in ("line", "hold", "store")
+        self._early = state == "early"
+        self._placed = state in ("early", "line", "hold", "store")
         self._group = escape(language.group)
         self._head = language.text(sentences.HEADS[state])
         self._title = text(self._head)
@@ -62,7 +66,11 @@ class Sheet:
         self._spans: dict[Span, bytes] = {}
         self._places = [_place(form) for form in language.ahead_forms]
         self._next = b"<strong>%b</strong>" % text(language.ahead(0))
+        self._left, self._few, self._here, self._drawn = (
+            text(language.text(sentence)) for sentence in (sentences.LEFT, sentences.FEW, sentences.HERE, sentences.DRAWN)
+        )
         self._facts = b'data-room="%b" data-state="%b" ' % (view.name.encode(), state.encode())
+        draw = draw_of(view)
         self._page = prepared.with_filled(
             {
                 "head": self._title,
@@ -70,30 +78,40 @@ class Sheet:
                 "word": text(view.message),
                 "noword": b"" if view.message else _HIDDEN,
                 "room": view.name.encode(),
+                "notime": b"" if self._early else _HIDDEN,
+                "datetime": format_instant(view.opens).encode(),
+                "opens": text(language.moment(view.opens)),
+                "nodraw": b"" if draw else _HIDDEN,
+                "promise": draw["commitment"].encode() if draw else b"",
+                "proof": draw["seed"].encode() if draw and draw["seed"] else b"",
             }
         ).as_format(_GAPS)
 
-    def fill(self, seen: Standing, to: Return) -> bytes:
-        """The page of a visitor who stands as ``seen``."""
+    def fill(self, seen: Standing, view: RoomView, now: float, to: Return) -> bytes:
+        """The page of a visitor who stands as ``seen`` in ``view`` at ``now`` (Unix time, seconds)."""
         ahead, number = seen.ahead, seen.number
-        card = self._placed and ahead is not None
+        card = self._placed and (ahead is not None or self._early)
         people = self._number(ahead or 0)
         seconds = max(1, math.ceil(seen.retry_after))
-        facts = b'%bdata-number="%d" data-epoch="%d" data-ahead="%b" data-in="%b" data-again="%b"' % (
+        facts = b'%bdata-number="%d" data-turn="%d" data-epoch="%d" data-ahead="%b" data-in="%b" data-again="%b"' % (
             self._facts,
             number or 0,
+            seen.turn or 0,
             seen.epoch or 0,
             b"" if ahead is None else b"%d" % ahead,
             str(seen.retry_after).encode(),
             to.again,
         )
+        if self._early:
+            facts += b' data-until="%d"' % max(0, math.ceil(view.opens - now))
         return self._page % (
             b"(%b) %b" % (people, self._title) if self._lined and ahead else self._title,
             b"%d%b" % (max(2, seconds), to.refresh),
             facts,
             b"" if card else _HIDDEN,
-            self._place(ahead or 0, people),
+            self._place(ahead or 0, people) if ahead is not None else b"",
             self._span(seen.wait) if card and self._lined and seen.wait is not None else b"",
+            self._more(seen, view) if view.draw or view.left is not None else b"",
             to.back,
             to.back,
             to.resend,
@@ -102,6 +120,17 @@ class Sheet:
             b"" if number else _HIDDEN,
             self._number(number or 0),
         )
+
+    def _more(self, seen: Standing, view: RoomView) -> bytes:
+        """What was drawn, and whether what is left will do."""
+        parts = []
+        if self._early and view.draw:
+            parts.append(self._here.replace(b"{n}", self._number(max(view.waiting, seen.number or 0))))
+        elif seen.turn and seen.number and seen.number <= view.drawn:
+            parts.append(self._drawn.replace(b"{n}", self._number(seen.turn)).replace(b"{m}", self._number(view.drawn)))
+        if view.left is not None and seen.ahead is not None:
+            parts.append(self._few if seen.ahead > view.left else self._left.replace(b"{n}", self._number(view.left)))
+        return b" ".join(parts)
 
     def _number(self, n: int) -> bytes:
         return f"{n:,}".replace(",", self._group).encode()

@@ -11,16 +11,20 @@ from gate.core.wait import Outlook, Place, ask_again, place_of
 from gate.core.words import Reason
 from gate.web import sentences
 
-CLOSED_RETRY = 30.0  # seconds
+RETRY = {"closed": 30.0, "sold-out": 30.0, "over": 300.0}  # seconds
 JITTER = 0.3  # a time to come back is stretched by up to this share, so that nobody comes back together
 
 
 @dataclass(slots=True)
 class Standing:
-    """What both forms tell of one visitor. ``wait`` (at best and at worst) and ``retry_after`` in seconds, rounded."""
+    """What both forms tell of one visitor. ``wait`` (at best and at worst) and ``retry_after`` in seconds, rounded.
+
+    ``turn`` is the place in the order: the number, or what was drawn for it; None before the draw.
+    """
 
     state: str
     number: int | None
+    turn: int | None
     epoch: int | None
     ahead: int | None
     wait: tuple[int, int] | None
@@ -34,28 +38,33 @@ def standing(
     ticket = ticket or decision.ticket
     if ticket is None:
         state = state_of(decision, None)
-        return Standing(state, None, None, None, None, round(retry_after(decision, None, state, draw), 2))
+        return Standing(state, None, None, None, None, None, round(retry_after(decision, None, state, draw), 2))
     place = place_of(ticket, view, outlook)
     state = state_of(decision, place)
     wait = None
     if place is not None and place.low is not None and place.high is not None and state in ("line", "called"):
         wait = round(place.low), round(place.high)
     number = ticket.number if ticket.number < AWAY else None
+    turn = view.turn_of(ticket.number) if place is not None else None
     ahead = place.ahead if place is not None else None
-    return Standing(state, number, ticket.epoch, ahead, wait, round(retry_after(decision, place, state, draw), 2))
+    return Standing(state, number, turn, ticket.epoch, ahead, wait, round(retry_after(decision, place, state, draw), 2))
 
 
-def document(seen: Standing, decision: Decision, view: RoomView, detail: str) -> dict[str, Any]:
-    """The JSON document; ``detail`` is the sentence of :func:`why` in the visitor's language."""
+def document(seen: Standing, decision: Decision, view: RoomView, heading: str, detail: str) -> dict[str, Any]:
+    """The JSON document; ``heading`` and ``detail`` (the sentence of :func:`why`) are in the visitor's language."""
     return {
         "state": seen.state,
         "reason": decision.reason.value,
         "room": view.name,
         "number": seen.number,
+        "turn": seen.turn,
         "epoch": seen.epoch,
         "ahead": seen.ahead,
         "wait": {"low": seen.wait[0], "high": seen.wait[1]} if seen.wait is not None else None,
+        "opens": view.opens or None,
+        "left": view.left,
         "retry_after": seen.retry_after,
+        "heading": heading,
         "detail": detail,
         "message": view.message,
         "status_url": f"/__gate/rooms/{view.name}/status",
@@ -72,27 +81,31 @@ def retry_after(decision: Decision, place: Place | None, state: str, draw: float
         state == "line" and place is not None and place.low is not None
     ):  # the store speaks of the token after this one's, not of this place in line
         return ask_again(place.low, draw)
-    wanted = CLOSED_RETRY if state == "closed" else decision.retry_after
+    wanted = RETRY.get(state, decision.retry_after)
     return ask_again(place.low if place else None, draw) if wanted is None else wanted * (1 + JITTER * draw)
 
 
 def state_of(decision: Decision, place: Place | None) -> str:
-    """The one word for where a visitor stands: line, called, hold, store or closed."""
-    match decision.reason:
-        case Reason.HOLD:
-            return "hold"
-        case Reason.STORE:
-            return "store"
-        case Reason.NOT_OPEN:
-            return "hold"
-        case Reason.ROOM_CLOSED | Reason.SALE_OVER | Reason.SOLD_OUT | Reason.LINE_FULL:
-            return "closed"
-        case _:
-            return "called" if place is not None and place.called else "line"
+    """The one word for where a visitor stands."""
+    state = _STATES.get(decision.reason)
+    return state or ("called" if place is not None and place.called else "line")
 
 
-def why(state: str, reason: Reason, *, placed: bool) -> str:
-    """The sentence that is true of this state and its cause; ``placed``: there is a ticket."""
+_STATES = {
+    Reason.NOT_OPEN: "early",
+    Reason.HOLD: "hold",
+    Reason.STORE: "store",
+    Reason.ROOM_CLOSED: "closed",
+    Reason.LINE_FULL: "full",
+    Reason.SOLD_OUT: "sold-out",
+    Reason.SALE_OVER: "over",
+}
+
+
+def why(state: str, reason: Reason, *, placed: bool, draw: bool) -> str:
+    """The sentence that is true of this state and its cause. ``placed``: there is a ticket. ``draw``: one decides the order."""
+    if state == "early" and draw:
+        return sentences.DRAW
     if state == "store" and not placed:
         return sentences.NO_PLACE_YET
     if state == "line" or (state == "called" and reason is Reason.ACTIVE):

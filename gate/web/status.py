@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from typing import Protocol
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from gate.core.answer import Answer, Fields
+from gate.core.draw import commitment
 from gate.core.settings import Settings
-from gate.core.snapshot import Snapshot
+from gate.core.snapshot import RoomView, Snapshot
 from gate.core.wait import at_the_door, pace_of, poll_policy
 from gate.core.words import RoomMode
 
@@ -20,11 +23,23 @@ _FIELDS: Fields = (
 )
 
 
+Said = Callable[[str, RoomView], Mapping[str, tuple[str, str]]]  # heading and sentence of a state, by language
+
+
+class Tongue(Protocol):
+    """What says them; :class:`gate.web.pages.Pages` does."""
+
+    def said(self, state: str, view: RoomView) -> Mapping[str, tuple[str, str]]: ...
+
+
 class Source(Protocol):
     """What the documents are made from; the engine is one."""
 
     settings: Settings
     snapshot: Snapshot
+
+    @property
+    def pages(self) -> Tongue: ...
 
 
 class StatusBoard:
@@ -39,7 +54,7 @@ class StatusBoard:
         snapshot = self._source.snapshot
         made = self._made.get(room)
         if made is None or made[0] is not snapshot:
-            body = status_document(room, snapshot, self._source.settings)
+            body = status_document(room, snapshot, self._source.settings, self._source.pages.said)
             if body is None:
                 return None
             tag = f'"{hashlib.blake2s(body, digest_size=9).hexdigest()}"'.encode()
@@ -50,21 +65,12 @@ class StatusBoard:
         return answer
 
 
-def status_document(name: str, snapshot: Snapshot, settings: Settings) -> bytes | None:
+def status_document(name: str, snapshot: Snapshot, settings: Settings, said: Said) -> bytes | None:
     """The JSON. ``pace`` is seconds per person ahead, at best and at worst; docs/visitor-api.md has every field."""
     room, view = settings.rooms.get(name), snapshot.rooms.get(name)
     if room is None or view is None:
         return None
-    if view.mode is RoomMode.OPEN or room.shadow:
-        state = "open"
-    elif view.mode is RoomMode.CLOSED:
-        state = "closed"
-    elif snapshot.fallback_on:
-        state = "fallback"
-    elif not snapshot.store_up:
-        state = "store"
-    else:
-        state = "hold" if view.mode is RoomMode.HOLD else "line"
+    state = "open" if room.shadow else state_of(view, snapshot)
     document = {
         "room": name,
         "state": state,
@@ -72,9 +78,44 @@ def status_document(name: str, snapshot: Snapshot, settings: Settings) -> bytes 
         "serving": view.serving,
         "at_door": at_the_door(view),
         "waiting": view.waiting,
+        "full": view.maximum is not None and view.waiting >= view.maximum,
+        "left": view.left,
         "rate": {"amount": view.amount, "period": view.period},
         "pace": pace_of(view) if state == "line" else None,
+        "now": int(snapshot.taken) if state == "early" else None,
+        "opens": view.opens or None,
+        "closes": view.closes if view.closes < math.inf else None,
+        "draw": draw_of(view),
+        "grace": room.grace,
         "message": view.message,
-        "poll": poll_policy(),
+        "said": None if state in ("line", "open") else said(state, view),
+        "poll": poll_policy(view.waiting, settings.edge.polls),
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def state_of(view: RoomView, snapshot: Snapshot) -> str:
+    """The one word for a room, in the order in which :func:`gate.core.decide.decide` asks."""
+    if view.mode is RoomMode.OPEN:
+        return "open"
+    if view.mode is RoomMode.CLOSED:
+        return "closed"
+    if snapshot.taken >= view.closes:
+        return "over"
+    if view.left == 0:
+        return "sold-out"
+    if snapshot.fallback_on:
+        return "fallback"
+    if not (snapshot.store_up or snapshot.local):
+        return "store"
+    if view.mode is RoomMode.HOLD:
+        return "hold"
+    return "early" if snapshot.taken < view.opens else "line"
+
+
+def draw_of(view: RoomView) -> dict[str, Any] | None:
+    """What anybody may know of the draw: before it what its seed will be recognised by, after it the seed."""
+    if not view.draw or not view.seed:
+        return None
+    drawn = view.drawn or None
+    return {"commitment": commitment(view.seed), "drawn": drawn, "seed": view.seed.hex() if drawn else None}

@@ -13,6 +13,7 @@ from gate.core.address import Trust
 from gate.core.answer import Answer
 from gate.core.credentials import Key, KeyRing, Ticket
 from gate.core.decision import Decision, Entry
+from gate.core.draw import drawn_place
 from gate.core.facts import read_visit
 from gate.core.line import RoomState, Terms
 from gate.core.orders import RoomOrders
@@ -35,6 +36,7 @@ class SmallRoom:
         self.name = name
         self.last, self.serving, self.tokens, self.inside = 500, 100, 0, 0
         self.up = True
+        self.drawn, self.seed, self.left = 0, "", None
         self.seen: dict[str, float] = {}
         self.calls: list[str] = []
 
@@ -47,21 +49,36 @@ class SmallRoom:
         self._asked("join")
         self.last += 1
         ticket = Ticket(self.name, 1, self.last, int(time.time() * 1000), f"{self.last:022d}")
-        return Entry("waiting", ticket, retry_after=2.0, reason=Reason.LINE)
+        reason = Reason.LINE if time.time() >= terms.opens else Reason.NOT_OPEN
+        return Entry("waiting", ticket, retry_after=2.0, reason=reason)
 
     async def claim(self, ticket: Ticket, terms: Terms) -> Entry:
         self._asked("claim")
-        if ticket.id not in self.seen and ticket.number <= self.serving and self.tokens > 0:
+        turn = (
+            drawn_place(bytes.fromhex(self.seed), self.drawn, ticket.number) if ticket.number <= self.drawn else ticket.number
+        )
+        if ticket.id not in self.seen and turn <= self.serving and self.tokens > 0:
             self.tokens -= 1
             self.seen[ticket.id] = time.time() + terms.session
         if ticket.id in self.seen:
             return Entry("entered", ticket, expires=self.seen[ticket.id])
         return Entry("waiting", ticket, retry_after=0.5, reason=Reason.RATE)
 
-    async def tick(self, terms: Terms) -> RoomState:
+    async def tick(self, terms: Terms, *offered: object) -> RoomState:
         if not self.up:
             raise StoreUnavailable("the test took it away")
-        return RoomState(1, self.serving, self.last, self.last - self.serving, self.inside, self.tokens, 1.8)
+        return RoomState(
+            serving=self.serving,
+            last=self.last,
+            waiting=self.last - self.serving,
+            through=self.serving,
+            inside=self.inside,
+            tokens=self.tokens,
+            admitted_per_second=1.8,
+            drawn=self.drawn,
+            seed=self.seed,
+            left=self.left,
+        )
 
 
 class Uncounted:

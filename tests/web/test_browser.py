@@ -2,21 +2,27 @@
 
 import asyncio
 import os
+import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
+from gate import resources
+from gate.core.draw import commitment, drawn_place
 from gate.core.orders import Orders
 from gate.core.wait import span_of
 from gate.core.words import RoomMode, Switch
-from tests.web.conftest import Gate, build
+from gate.web.artwork import words_of
+from gate.web.languages import Languages
+from gate.web.templates import Templates
+from tests.web.conftest import ROOM, Gate, build
 
 CHROMIUM = "/usr/bin/chromium"
 pytestmark = [
@@ -26,6 +32,7 @@ pytestmark = [
         not Path(CHROMIUM).exists() and os.environ.get("CI") != "true", reason=f"there is no {CHROMIUM}: apt install chromium"
     ),
 ]
+UNSEEN = 'window.unseen = true; Object.defineProperty(document, "hidden", {get: () => window.unseen});'
 INSIDE = "h1:text-is('The shop')"
 THEMES = ["light", "dark"]
 TAGS = ["en", "de", "ar"]
@@ -233,7 +240,7 @@ def test_a_closed_page_joins_when_the_room_takes_people_again(gate, site, open_p
     page.goto(site.url + "/checkout")
     assert text(page, "h1") == "We are closed at the moment"
     gate.order(RoomMode.AUTO)
-    page.locator("button").click()
+    page.locator("#form button").click()
     wait_for(lambda: text(page, "h1") == "You are in line")
 
 
@@ -265,10 +272,10 @@ def test_a_gate_that_does_not_answer_is_asked_less_and_less_and_the_place_is_kep
     for _ in range(90):
         page.clock.run_for(1000)
         page.wait_for_timeout(20)
-        if site.count("GET", "/status") > len(times):
+        if sum(path.startswith("/__gate") for _, path in site.asked) > len(times):
             times.append(page.evaluate("Date.now()"))
     gaps = [round((b - a) / 1000) for a, b in pairwise(times)]
-    assert gaps[:3] == pytest.approx([4, 8, 16], abs=2)
+    assert gaps[-3:] == pytest.approx([8, 16, 32], abs=2)
     assert "We cannot reach the shop" in text(page, "#why")
     site.broken = False
     gate.room.serving, gate.room.tokens = 600, 1
@@ -290,7 +297,7 @@ def test_never_two_questions_at_once(gate, site, open_page):
     page.route("**/status", slow)
     page.goto(site.url + "/checkout")
     for _ in range(6):
-        page.locator("button").click()
+        page.locator("#form button").click()
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         page.wait_for_timeout(500)
     assert open_now["most"] == 1
@@ -298,21 +305,23 @@ def test_never_two_questions_at_once(gate, site, open_page):
 
 
 def test_a_hidden_tab_asks_seldom_and_catches_up_when_it_is_seen(gate, site, open_page):
-    gate.room.last = gate.room.serving + 150  # 60 s at best: asks every 9 s
+    gate.room.last = gate.room.serving + 500  # 200 s at best: a hidden tab asks after 30 s
     page = open_page()
-    page.add_init_script("""Math.random = () => 0;
-        window.unseen = true; Object.defineProperty(document, "hidden", {get: () => window.unseen})""")
+    page.add_init_script(UNSEEN + "Math.random = () => 0")
     page.clock.install()
     page.goto(site.url + "/checkout")
-    page.clock.run_for(15_000)
-    wait_for(lambda: site.count("GET", "/status") == 1)
-    gate.room.serving -= 60  # further away: every 14 s, times three
-    page.clock.run_for(15_000)
-    page.wait_for_timeout(100)
-    seen = site.count("GET", "/status")
+
+    def looks_in(seconds: int) -> int:
+        before = len(site.asked)
+        for _ in range(2 * seconds):
+            page.clock.run_for(500)
+            page.wait_for_timeout(10)
+        return len(site.asked) - before
+
+    assert looks_in(20) == 1, "once at first"
     page.evaluate("() => { window.unseen = false; document.dispatchEvent(new Event('visibilitychange')); }")
-    page.clock.run_for(2_000)
-    wait_for(lambda: site.count("GET", "/status") == seen + 1)
+    assert looks_in(1) == 1, "at once when it is seen"
+    assert looks_in(20) >= 5, "the message is told within 5 s"
 
 
 def test_a_screen_reader_is_not_talked_to_all_the_time(gate, site, open_page):
@@ -344,22 +353,23 @@ def test_cookies_that_are_refused_are_explained(gate, site, open_page):
     assert "refuses cookies" in text(page, "#why")
 
 
+def run_script(page: Any, tag: str, sums: str, *, draws: bool = False) -> None:
+    """The page's script with its own names, run once more where the test gets at its functions."""
+    folder = resources.static("page.html").parent
+    templates = Templates(folder)
+    language = Languages([tag], folder / "locale").default
+    code = templates.render("waiting.js", words_of(language, "Our shop", opens=False, draws=draws))
+    assert "setInterval(safely(step), 500);" in code
+    page.evaluate("var gateAgain = 0;" + code.replace("setInterval(safely(step), 500);", f"window.sums = {{ {sums} }};"))
+
+
 @pytest.mark.parametrize("tag", TAGS)
 def test_the_script_does_the_same_sums_as_the_gate(gate, site, open_page, tag):
     """Place, span and plural of the script against gate.core.wait and the catalogue, over the whole range."""
-    from gate import resources
-    from gate.web.languages import Languages
-
     language = Languages([tag], resources.static("locale")).default
     page = open_page(locale=tag, extra_http_headers={"Accept-Language": tag})
-    site.body = lambda body: body.replace(
-        b"setInterval(safely(step),1000);", b"window.sums={span:span,draw:draw};setInterval(safely(step),1000);"
-    )
     page.goto(site.url + "/checkout")
-    # the changed script is refused by the policy, as it should be; so it is run by the test, which may
-    code = page.evaluate("document.scripts[document.scripts.length - 1].textContent")
-    assert "window.sums" in code
-    page.evaluate(f"var gateAgain=0;{code}")
+    run_script(page, tag, "span: span, draw: draw")
     cases = [(a, a * b) for a in (0, 0.4, 29, 60, 61, 300, 501, 1200, 1201, 3000, 5399, 7300, 40_000) for b in (1, 1.3, 1.9, 4)]
     shown = page.evaluate("cases => cases.map(([low, high]) => sums.span(low, high))", cases)
     assert shown == [language.span(span_of(low, high)) for low, high in cases]
@@ -367,7 +377,249 @@ def test_the_script_does_the_same_sums_as_the_gate(gate, site, open_page, tag):
     places = page.evaluate(
         "ns => ns.map(n => { sums.draw(n, null); return document.getElementById('place').textContent; })", counts
     )
-    assert places == [language.ahead(n) for n in counts]
+    assert [place.strip() for place in places] == [language.ahead(n) for n in counts]
+
+
+# --------------------------------------------------------------------------- before it opens, and the draw
+
+SEED = bytes(range(32)).hex()
+
+
+def sale(site: Site, opens: float, **room: Any) -> Gate:
+    """A gate whose room opens in so many seconds."""
+    gate = site.reset(rooms={"checkout": {**ROOM, "opens": time.time() + opens, **room}})
+    gate.room.serving = gate.room.last = 0
+    return gate
+
+
+def test_the_countdown_runs_out_and_the_first_gets_in(site, open_page):
+    gate = sale(site, 5)
+    page = open_page()
+    page.goto(site.url + "/checkout")
+    assert text(page, "h1") == "We are not open yet"
+    assert text(page, "#place") == "You are next"
+    wait_for(lambda: re.fullmatch(r"We open in\s+0:00:0[1-5]", text(page, "#count")))
+    wait_for(lambda: text(page, "#say").startswith("We open in less than a minute"))
+    assert page.locator("#wait").is_hidden()
+    gate.room.tokens = 1
+    wait_for(lambda: text(page, "h1") == "You are in line")
+    gate.room.serving = 1
+    page.wait_for_selector(INSIDE)
+    assert page.errors == []
+
+
+def test_the_countdown_goes_by_the_gates_clock(site, open_page):
+    sale(site, 7200)
+    page = open_page()
+    page.clock.install(time=time.time() + 3600)  # a phone that is an hour ahead
+    page.goto(site.url + "/checkout")
+    page.clock.run_for(1000)
+    assert text(page, "#count b").startswith(("1:59:", "2:00:0"))
+    page.clock.run_for(4000)
+    wait_for(lambda: site.count("GET", "/status"))
+    page.clock.run_for(1000)
+    assert text(page, "#count b").startswith("1:59:")
+
+
+def test_a_countdown_is_announced_three_times(site, open_page):
+    sale(site, 720)
+    page = open_page()
+    page.clock.install()
+    page.goto(site.url + "/checkout")
+    page.route("**/__gate/**", lambda route: route.abort())
+    page.evaluate("""() => { const say = document.getElementById("say"); window.heard = [];
+        new MutationObserver(() => heard.push(say.textContent)).observe(say, {childList: true}); }""")
+    page.add_init_script("Math.random = () => 0")
+    for _ in range(69):
+        page.clock.run_for(10_000)
+    heard = [said for said in page.evaluate("heard") if said.startswith("We open in")]
+    assert heard == ["We open in less than 10 minutes", "We open in less than 5 minutes", "We open in less than a minute"]
+    assert page.locator("#count").evaluate("it => !it.closest('[role=status],[aria-live]')"), "not each second"
+
+
+def test_the_opening_is_told_in_the_visitors_own_time(site, open_page):
+    gate = site.reset(rooms={"checkout": {**ROOM, "opens": "2199-11-29T11:00:00Z"}})
+    gate.room.serving = gate.room.last = 0
+    page = open_page(timezone_id="Asia/Tokyo", locale="de", extra_http_headers={"Accept-Language": "de"})
+    page.goto(site.url + "/checkout")
+    assert text(page, "#opens") == "Freitag, 29. November 2199 um 20:00"
+    assert page.locator("#opens").get_attribute("datetime") == "2199-11-29T11:00:00Z"
+    page = open_page(java_script_enabled=False)
+    page.goto(site.url + "/checkout")
+    assert text(page, "#opens").replace("\u202f", " ") == "Friday, November 29, 2199, 11:00 AM UTC"
+    assert page.locator("#count").is_hidden()
+
+
+@pytest.mark.parametrize("how", ["computed", "asked", "without-javascript"])
+def test_who_came_early_is_drawn(site, open_page, how):
+    gate = sale(site, 4, order="random")
+    gate.room.seed, gate.room.last = SEED, 16
+    page = open_page(java_script_enabled=how != "without-javascript")
+    if how == "asked":
+        page.add_init_script("Object.defineProperty(crypto, 'subtle', {value: undefined}); Math.random = () => 0")
+    page.goto(site.url + "/checkout")
+    assert "a draw decides the order" in text(page, "#why")
+    assert text(page, "#more") == "People here: 17"
+    assert page.locator("#place").is_hidden(), "no place before the draw"
+    page.locator("summary").click()
+    assert text(page, "#promise") == commitment(bytes.fromhex(SEED))
+    assert SEED not in page.content()
+    assert SEED not in page.request.get(site.url + "/__gate/rooms/checkout/status").text()
+    turn = drawn_place(bytes.fromhex(SEED), 20, 17)
+    wait_for(lambda: time.time() > gate.engine.settings.rooms["checkout"].opens)
+    gate.room.drawn = gate.room.last = 20
+    place = f"You were drawn: place {turn} of 20."
+    wait_for(lambda: page.locator("#more").is_visible() and text(page, "#more") == place)
+    wait_for(lambda: text(page, "#place").startswith(f"{turn - 1}\n") or text(page, "#place").startswith(f"{turn - 1} "))
+    assert page.locator("#proof").text_content() == SEED
+    if how == "computed":
+        assert text(page, "#checked") == "It matches."
+        assert site.count("GET", "/ticket") <= 1
+    gate.room.serving, gate.room.tokens = turn, 1
+    page.wait_for_selector(INSIDE)
+    assert page.errors == []
+
+
+def test_a_seed_that_was_not_promised_is_noticed(site, open_page):
+    gate = sale(site, 3, order="random")
+    gate.room.seed = SEED
+    page = open_page()
+    page.goto(site.url + "/checkout")
+    wait_for(lambda: time.time() > gate.engine.settings.rooms["checkout"].opens)
+    gate.room.seed, gate.room.drawn, gate.room.last = SEED[::-1], 20, 20
+    page.locator("summary").click()
+    wait_for(lambda: page.locator("#checked").is_visible() and text(page, "#checked") == "It does not match!")
+
+
+def test_the_script_draws_as_the_gate_does(site, open_page):
+    sale(site, 3600, order="random").room.seed = SEED
+    page = open_page()
+    page.goto(site.url + "/checkout")
+    run_script(page, "en", "permuted: permuted", draws=True)
+    cases = [(1, 1), (2, 2), (3, 1), (16, 16), (17, 5), (99, 1), (100, 100), (9_999, 4711), (65_536, 1), (1_000_003, 1_000_003)]
+    drawn = page.evaluate(
+        "cases => Promise.all(cases.map(([many, n]) => new Promise(done => "
+        f"sums.permuted({list(bytes.fromhex(SEED))}, many, n, done))))",
+        cases,
+    )
+    assert drawn == [drawn_place(bytes.fromhex(SEED), many, n) for many, n in cases]
+
+
+# --------------------------------------------------------------------------- how it ends
+
+
+def test_sold_out_over_and_open_again(gate, site, open_page):
+    near(gate)
+    page = open_page()
+    page.goto(site.url + "/checkout")
+    number = page.locator("#gate").get_attribute("data-number")
+    gate.room.left = 2
+    wait_for(lambda: page.locator("#more").is_visible())
+    assert text(page, "#more") == "More people are ahead of you than are left."
+    gate.room.left = 3
+    wait_for(lambda: text(page, "#more") == "About 3 left.")
+    gate.room.left = 0
+    wait_for(lambda: text(page, "h1") == "Sold out")
+    assert page.locator("#card").is_hidden()
+    assert page.locator("#keep").is_visible(), "the place is kept"
+    gate.room.left = 5
+    wait_for(lambda: text(page, "h1") == "You are in line")
+    assert page.locator("#gate").get_attribute("data-number") == number
+    site.reset(rooms={"checkout": {**ROOM, "closes": time.time() - 1}})
+    wait_for(lambda: text(page, "h1") == "The sale is over")
+    assert "nobody else gets in" in text(page, "#say")
+    assert page.errors == []
+
+
+def test_a_full_line_takes_people_when_there_is_room(site, open_page):
+    gate = site.reset(rooms={"checkout": {**ROOM, "maximum": 400}})
+    page = open_page()
+    page.goto(site.url + "/checkout")
+    assert text(page, "h1") == "The line is full"
+    assert page.locator("#keep").is_hidden(), "there is no place to keep"
+    assert page.context.cookies() == []
+    loads = site.count("GET", "/checkout")
+    wait_for(lambda: site.count("GET", "/status") >= 3)
+    assert site.count("GET", "/checkout") == loads
+    gate.room.serving += 100
+    wait_for(lambda: text(page, "h1") == "You are in line")
+
+
+# --------------------------------------------------------------------------- whose turn it is while nobody looks
+
+
+def test_a_hidden_tab_tells_and_waits_until_it_is_seen(gate, site, open_page):
+    near(gate)
+    page = open_page()
+    page.context.grant_permissions(["notifications"])
+    page.add_init_script(
+        UNSEEN
+        + """window.told = []; window.heard = 0;
+        window.Notification = class extends Notification {
+            constructor(head, more) { super(head, more); told.push([head, more.body]); } };
+        const start = OscillatorNode.prototype.start;
+        OscillatorNode.prototype.start = function () { window.heard++; start.call(this); }"""
+    )
+    page.goto(site.url + "/checkout")
+    page.get_by_label("Sound when it is my turn").check()
+    page.get_by_role("button", name="Notify me").click()
+    wait_for(lambda: page.locator("#bell").get_attribute("aria-pressed") == "true")
+    gate.room.serving, gate.room.tokens = 600, 1
+    wait_for(lambda: page.title().startswith("It is your turn"), seconds=90)
+    assert re.match(r"Come back to this tab to go in. Your place is kept until \d+:\d\d", text(page, "#why"))
+    wait_for(lambda: len(page.evaluate("told")) == 2, what="one to try it, one for the turn")
+    assert page.evaluate("told[1][0]").startswith("It is your turn")
+    assert page.evaluate("heard") == 2
+    assert gate.room.calls.count("claim") == 0, "the session of nobody does not run"
+    page.evaluate("() => { window.unseen = false; document.dispatchEvent(new Event('visibilitychange')); }")
+    page.wait_for_selector(INSIDE)
+    assert page.errors == []
+
+
+def test_nothing_is_asked_of_who_does_not_want_it(gate, site, open_page):
+    page = open_page()
+    page.add_init_script("window.asked = 0; Notification.requestPermission = () => { window.asked++; };")
+    page.goto(site.url + "/checkout")
+    assert not page.get_by_label("Sound when it is my turn").is_checked()
+    assert page.locator("#bell").is_visible() is (page.evaluate("Notification.permission") != "denied")
+    page.wait_for_timeout(500)
+    assert page.evaluate("asked") == 0
+
+
+def test_it_says_once_that_somebody_is_here(gate, site, open_page):
+    page = open_page()
+    page.clock.install()
+    page.goto(site.url + "/checkout")
+    for _ in range(20):
+        page.clock.run_for(1000)
+        page.wait_for_timeout(20)
+    assert site.count("GET", "/ticket") == 1
+    assert gate.room.calls.count("claim") == 0
+
+
+def test_the_wait_does_not_flicker_while_the_rate_wavers(gate, site, open_page):
+    """25 % up and down, every look: the words go one way, as the line does."""
+    gate.room.last = gate.room.serving + 3000
+    page = open_page()
+    page.add_init_script("Math.random = () => 0")
+    page.clock.install()
+    pace, shown = [0.4, 0.8], []
+
+    def wavering(route: Any) -> None:
+        response = route.fetch()
+        up = 1.25 if len(shown) % 2 else 0.8
+        route.fulfill(response=response, json={**response.json(), "pace": [each * up for each in pace]})
+
+    page.route("**/status", wavering)
+    page.goto(site.url + "/checkout")
+    for _ in range(40):
+        page.clock.run_for(3000)
+        wait_for(lambda: text(page, "#next") != "Asking …")
+        gate.room.serving += 40
+        shown.append([int(n) for n in re.findall(r"\d+", text(page, "#wait"))])
+    told = shown[10:]
+    assert all(after[1] <= before[1] for before, after in pairwise(told)), told
+    assert len({tuple(each) for each in told}) >= 2
 
 
 # --------------------------------------------------------------------------- without JavaScript
@@ -388,7 +640,7 @@ def test_without_javascript_the_button_asks(gate, site, open_page):
     page = open_page(java_script_enabled=False)
     page.goto(site.url + "/checkout?step=2")
     gate.room.serving, gate.room.tokens = 600, 1
-    page.locator("button").click()
+    page.locator("#form button").click()
     page.wait_for_selector(INSIDE)
     assert page.url == site.url + "/checkout?step=2"
     assert site.count("POST", "/pass") == 1
@@ -445,14 +697,35 @@ def states(gate: Gate) -> Iterator[tuple[str, str]]:
     yield "fallback", "/"
 
 
+def sales(site: Site) -> Iterator[tuple[str, str]]:
+    """The same of the states of a sale, each in a gate of its own."""
+    sale(site, 3600)
+    yield "early", "/checkout"
+    gate = sale(site, 90, order="random")
+    gate.room.seed = SEED
+    yield "early-draw", "/checkout"
+    gate = sale(site, -100, order="random")
+    gate.room.seed, gate.room.drawn, gate.room.last = SEED, 5000, 5000
+    gate.room.serving, gate.room.left = 2, 40
+    yield "drawn", "/checkout"
+    gate.room.left = 0
+    yield "sold-out", "/checkout"
+    site.reset(rooms={"checkout": {**ROOM, "maximum": 400}})
+    yield "full", "/checkout"
+    site.reset(rooms={"checkout": {**ROOM, "closes": time.time() - 1}})
+    yield "over", "/checkout"
+
+
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize("theme", THEMES)
 def test_no_barrier_that_axe_knows(gate, site, open_page, theme, tag):
     from axe_playwright_python.sync_playwright import Axe
 
     page = open_page(color_scheme=theme, locale=tag)
-    for name, target in states(gate):
+    for name, target in chain(states(gate), sales(site)):
         page.goto(site.url + target)
+        if page.locator("#draw").is_visible():
+            page.locator("summary").click()
         page.wait_for_timeout(50)
         found = Axe().run(page)
         assert found.violations_count == 0, f"{name} {theme} {tag}: {found.generate_report()}"
@@ -466,7 +739,7 @@ def test_high_contrast_and_small_windows(gate, site, open_page, options):
     from axe_playwright_python.sync_playwright import Axe
 
     page = open_page(**options)
-    for name, target in states(gate):
+    for name, target in chain(states(gate), sales(site)):
         page.goto(site.url + target)
         assert Axe().run(page).violations_count == 0, name
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name

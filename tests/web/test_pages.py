@@ -222,8 +222,9 @@ def test_a_place_in_line_as_a_document(pages):
     found = json.loads(answer.body)
     assert found.pop("detail")
     assert found == {
-        "state": "line", "reason": "line", "room": "checkout", "number": 1432, "epoch": 1, "ahead": 1251,
-        "wait": {"low": 501, "high": 921}, "retry_after": 34.5, "message": "", "status_url": "/__gate/rooms/checkout/status",
+        "state": "line", "reason": "line", "room": "checkout", "number": 1432, "turn": 1432, "epoch": 1, "ahead": 1251,
+        "wait": {"low": 501, "high": 921}, "retry_after": 34.5, "message": "", "opens": None, "left": None,
+        "heading": "You are in line", "status_url": "/__gate/rooms/checkout/status",
         "ticket_url": "/__gate/rooms/checkout/ticket", "pass_url": "/__gate/rooms/checkout/pass",
     }  # fmt: skip
 

@@ -29,7 +29,7 @@ async def test_the_status_document_is_the_same_for_everybody_and_cacheable(gate)
     assert (found["serving"], found["at_door"], found["message"]) == (100, 0, "Two per person.")
     assert found["rate"] == {"amount": 120, "period": 60}
     assert found["pace"][0] < found["pace"][1]
-    assert set(found["poll"]) == {"near", "far", "share", "jitter", "hidden", "paused"}
+    assert set(found["poll"]) == {"near", "far", "share", "jitter", "hidden"}
 
 
 async def test_polling_asks_the_store_nothing(gate):
