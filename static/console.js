@@ -3,7 +3,9 @@
   "use strict";
   if (!document.getElementById("main")) return;
   const EVERY = 2000; // milliseconds
+  const PAUSE = 350; // milliseconds after the last key until the effect is asked for
   let busy = false;
+  let asked = null; // the form whose change waits for a yes
   let posts = 0;
 
   const take = (fresh) => {
@@ -55,6 +57,40 @@
     dialog.showModal();
   };
 
+  const isEdited = (form) => [...form.elements].some((e) => e.dataset.live === "value" && e.value !== e.defaultValue);
+
+  // What the settings would do, while they are being typed.
+  const typed = new WeakMap();
+  const tell = async (form) => {
+    const effect = form.querySelector(".effect");
+    const turn = typed.get(form);
+    if (!isEdited(form)) {
+      effect.replaceChildren();
+      return;
+    }
+    try {
+      const { fresh } = await load(form.dataset.preview, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const said = fresh.getElementById(effect.id);
+      if (typed.get(form) === turn && said) effect.replaceChildren(...said.childNodes);
+    } catch {
+      effect.replaceChildren(); // the page says by itself that the gate does not answer
+    }
+  };
+  document.documentElement.classList.add("scripted");
+  document.addEventListener("input", (event) => {
+    const form = event.target.form;
+    if (!form?.dataset.preview) return;
+    clearTimeout(typed.get(form));
+    typed.set(form, setTimeout(() => tell(form), PAUSE));
+  });
+
+  const settle = (form) => {
+    for (const input of form.elements) if (input.dataset.live === "value") input.defaultValue = input.value;
+    clearTimeout(typed.get(form));
+    typed.delete(form);
+    form.querySelector(".effect").replaceChildren();
+  };
+
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     const action = new URL(form.action).pathname;
@@ -67,11 +103,14 @@
     try {
       const { response, fresh } = await load(action, { method: "POST", body: new URLSearchParams(new FormData(form, button)) });
       if (fresh.getElementById("confirm")) {
+        asked = form.dataset.preview ? form : null;
         ask(fresh);
       } else if (response.headers.get("content-type")?.startsWith("text/html")) {
+        const settled = form.closest("dialog") ? asked : form.dataset.preview ? form : null;
         form.closest("dialog")?.close();
-        if (form.classList.contains("settings") && !fresh.querySelector(".notice.bad")) {
-          for (const input of form.elements) if (input.dataset.live === "value") input.defaultValue = input.value;
+        asked = null;
+        if (settled && !fresh.querySelector(".notice.bad")) {
+          settle(settled);
           document.activeElement?.dataset?.live === "value" && button?.focus();
         }
         take(fresh);

@@ -7,7 +7,6 @@ this very site (Sec-Fetch-Site, else Origin), beside the SameSite=Strict cookie.
 import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -26,6 +25,7 @@ from gate.private import NotKept
 from gate.status import RoomStatus
 from gate.web.backend import Backend
 from gate.web.changes import FallbackChange, RoomChange, SheddingChange
+from gate.web.figures import ago, clock, curve, far, number
 from gate.web.problems import Problem, explain, read_bytes
 from gate.web.sessions import COOKIE, LONGEST, SECURE_COOKIE, Session, Sessions, Tries
 
@@ -54,6 +54,7 @@ CONFIRM = {
     ("mode", "closed"): "Nobody new enters and nobody can join the line, until you choose another mode.",
     ("fallback", "on"): "Every visitor gets the static page instead of the shop, on every page.",
     ("shedding", "2"): "Only critical routes reach the shop; all others answer their fallback.",
+    ("left", "0"): "Nobody new enters, and everybody in line reads that it is sold out, until you give another number.",
 }
 
 
@@ -64,6 +65,7 @@ def console_routes(backend: Backend, operators: Operators) -> list[Route]:
         Route("/login", console.login, methods=["POST"]),
         Route("/logout", console.logout, methods=["POST"]),
         Route("/rooms/{room}", console.guarded(console.room), methods=["POST"]),
+        Route("/rooms/{room}/preview", console.guarded(console.preview), methods=["POST"]),
         Route("/fallback", console.guarded(console.fallback), methods=["POST"]),
         Route("/shedding", console.guarded(console.shedding), methods=["POST"]),
         Route("/reload", console.guarded(console.reload), methods=["POST"]),
@@ -80,7 +82,7 @@ class Console:
         environment = Environment(
             autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters.update(number=_number, ago=_ago, clock=_clock)
+        environment.filters.update(number=number, ago=ago, clock=clock, far=far)
         environment.globals.update(style=style, script=script, modes=MODES, fallbacks=FALLBACKS, sheddings=SHEDDINGS)
         self._template = environment.from_string(resources.static("console.html").read_text(encoding="utf-8"))
         self._csp = (
@@ -96,7 +98,15 @@ class Console:
             return self._render("login", problem="")
         return await self._overview(session)
 
-    async def _overview(self, session: Session, *, confirm: dict[str, Any] | None = None) -> Response:
+    async def _overview(
+        self,
+        session: Session,
+        *,
+        confirm: dict[str, Any] | None = None,
+        tried: dict[str, dict[str, str]] | None = None,
+        effects: dict[str, list[str]] | None = None,
+    ) -> Response:
+        """``tried`` are the fields of a room's form as the operator has filled them in, ``effects`` what is said of them."""
         status = await self._backend.status()
         shown = time.monotonic() - session.noticed < NOTICE
         return self._render(
@@ -107,6 +117,8 @@ class Console:
             notice=session.notice if shown else "",
             failed=session.failed,
             confirm=confirm,
+            tried=tried or {},
+            effects=effects or {},
             curves={room.name: curve(self._backend.history(room.name), status.time) for room in status.rooms},
             audit=await self._backend.audit(AUDIT_SHOWN),
         )
@@ -168,42 +180,63 @@ class Console:
             try:
                 return await handler(request, session, await _form(request))
             except ValidationError as error:
-                text = " ".join(f"{found['field'] or 'Change'}: {found['problem']}." for found in explain(error))
-                return self._say(session, f"Nothing was changed. {text}", failed=True)
+                return self._say(session, f"Nothing was changed. {_wrong(error)}", failed=True)
             except NotKept as error:
                 return self._say(session, f"Nothing was changed: {error}.", failed=True)
 
         return endpoint
 
     async def room(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        name: str = request.path_params["room"]
-        status = await self._backend.status()
-        room = next((room for room in status.rooms if room.name == name), None)
-        if room is None:
-            raise Problem(404, f"There is no room {name!r}.")
+        room = await self._room(request)
+        name = room.name
         if form.get("reset"):
-            given: dict[str, Any] = {"rate": None, "burst": None, "active": None, "message": None}
+            given: dict[str, Any] = dict.fromkeys(("rate", "burst", "active", "session", "message", "left"))
         elif "mode" in form:
             given = {"mode": form["mode"]}
             if form.get("confirm") != "yes" and ("mode", form["mode"]) in CONFIRM and form["mode"] != room.mode:
-                return await self._ask(session, f"/rooms/{name}", "mode", form["mode"], f"{_mode(form['mode'])} {name}?")
+                title = f"{_mode(form['mode'])} {name}?"
+                return await self._ask(session, f"/rooms/{name}", title, CONFIRM["mode", form["mode"]], mode=form["mode"])
         else:
             given = _edited(form, room)
             if not given:
                 return self._say(session, "Nothing was changed: the values are those in force.", at=f"room-{name}")
         change = RoomChange.model_validate(given)
+        if given.get("left") == 0 and form.get("confirm") != "yes":
+            return await self._ask(session, f"/rooms/{name}", f"Say that {name} is sold out?", CONFIRM["left", "0"], **form)
         return await self._change(session, lambda orders: change.apply(orders, name), f"room-{name}")
+
+    async def preview(self, request: Request, session: Session, form: dict[str, str]) -> Response:
+        """The page again, with what the form as it is filled in would do to the wait."""
+        room = await self._room(request)
+        given = _edited(form, room)
+        if not given:
+            text = ["These are the values in force."]
+        else:
+            try:
+                change = RoomChange.model_validate(given)
+                text = self._backend.preview(room.name, lambda orders: change.apply(orders, room.name)).text
+            except ValidationError as error:
+                text = [_wrong(error)]
+        return await self._overview(session, tried={room.name: form}, effects={room.name: text})
+
+    async def _room(self, request: Request) -> RoomStatus:
+        name: str = request.path_params["room"]
+        status = await self._backend.status()
+        room = next((room for room in status.rooms if room.name == name), None)
+        if room is None:
+            raise Problem(404, f"There is no room {name!r}.")
+        return room
 
     async def fallback(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         change = FallbackChange.model_validate({"mode": form.get("mode")})
         if change.mode is Switch.ON and form.get("confirm") != "yes":
-            return await self._ask(session, "/fallback", "fallback", "on", "Switch the fallback page on?")
+            return await self._ask(session, "/fallback", "Switch the fallback page on?", CONFIRM["fallback", "on"], mode="on")
         return await self._change(session, change.apply)
 
     async def shedding(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         change = SheddingChange.model_validate({"mode": form.get("mode")})
         if change.mode is Shedding.NORMAL and form.get("confirm") != "yes":
-            return await self._ask(session, "/shedding", "shedding", "2", "Shed normal routes too?")
+            return await self._ask(session, "/shedding", "Shed normal routes too?", CONFIRM["shedding", "2"], mode="2")
         return await self._change(session, change.apply)
 
     async def reload(self, request: Request, session: Session, form: dict[str, str]) -> Response:
@@ -225,8 +258,8 @@ class Console:
             text = f"Done. Every worker follows within 2 seconds (order {orders.version})."
         return self._say(session, text, at=at)
 
-    async def _ask(self, session: Session, action: str, kind: str, value: str, title: str) -> Response:
-        confirm = {"action": action, "value": value, "title": title, "text": CONFIRM[kind, value]}
+    async def _ask(self, session: Session, action: str, title: str, text: str, /, **fields: str) -> Response:
+        confirm = {"action": action, "title": title, "text": text, "fields": {**fields, "confirm": "yes"}}
         return await self._overview(session, confirm=confirm)
 
     def _say(self, session: Session, text: str, *, failed: bool = False, at: str = "") -> Response:
@@ -234,22 +267,8 @@ class Console:
         return _back(at)
 
 
-PAST = 600.0  # seconds in a curve
-
-
-def curve(history: list[tuple[float, int]], now: float) -> dict[str, Any] | None:
-    """How many waited, as an SVG line in a field of 600 by 40, and in words. None when there is nothing to tell yet."""
-    points = [(moment, waiting) for moment, waiting in history if now - PAST <= moment <= now]
-    most = max((waiting for _, waiting in points), default=0)
-    if len(points) < 2 or most == 0:
-        return None
-    begin = points[0][0]
-    span = max(1.0, points[-1][0] - begin)
-    line = " ".join(f"{600 * (moment - begin) / span:.0f},{39 - 38 * waiting / most:.1f}" for moment, waiting in points)
-    before, last = points[0][1], points[-1][1]
-    minutes = max(1, round((now - begin) / 60))
-    text = f"Waiting, last {minutes} min: from {_number(before)} to {_number(last)}, at most {_number(most)}"
-    return {"line": line, "area": f"0,40 {line} 600,40", "text": text}
+def _wrong(error: ValidationError) -> str:
+    return " ".join(f"{found['field'] or 'Change'}: {found['problem']}." for found in explain(error))
 
 
 def _edited(form: dict[str, str], room: RoomStatus) -> dict[str, Any]:
@@ -258,16 +277,19 @@ def _edited(form: dict[str, str], room: RoomStatus) -> dict[str, Any]:
         "rate": room.rate,
         "burst": str(room.burst),
         "active": "" if room.active is None else str(room.active),
+        "session": room.session,
         "message": room.message,
+        "left": str(room.left) if "left" in room.ordered else "",
     }
     edited: dict[str, Any] = {}
-    for name in ("rate", "message"):
+    for name in ("rate", "session", "message"):
         if name in form and form[name].strip() != now[name]:
             edited[name] = form[name].strip()
-    for name in ("burst", "active"):
+    nothing = {"active": 0, "left": None}  # what an empty field says
+    for name in ("burst", "active", "left"):
         text = form.get(name, now[name]).strip()
         if text != now[name]:
-            edited[name] = int(text) if text.isascii() and text.isdigit() else (0 if name == "active" and not text else text)
+            edited[name] = int(text) if text.isascii() and text.isdigit() else (text or nothing.get(name, text))
     return edited
 
 
@@ -300,22 +322,3 @@ def _mode(value: str) -> str:
 
 def _digest(text: str) -> str:
     return b64encode(sha256(text.encode()).digest()).decode()
-
-
-def _number(value: float, digits: int = 0) -> str:
-    """1284 → ``1\u202f284``; a narrow space reads the same in every language."""
-    return f"{value:,.{digits}f}".replace(",", "\u202f")
-
-
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return "never"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 129600 else f"{seconds / 86400:.0f} days"
-
-
-def _clock(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%d %b %H:%M:%S UTC")

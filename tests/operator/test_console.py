@@ -4,16 +4,18 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from gate.core.instants import format_instant
 from gate.core.orders import Orders
 from gate.core.words import RoomMode, Shedding, Switch
 from gate.heartbeat import RoomBeat
-from gate.web.console import curve
+from gate.web.figures import curve
 from gate.web.sessions import IDLE, LONGEST, TRIES, TRIES_WITHIN, Sessions, Tries
 from tests.operator.conftest import Listener
 from tests.processes import Reply, eventually
@@ -169,7 +171,9 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
-@pytest.mark.parametrize("path", ["/fallback", "/shedding", "/rooms/checkout", "/reload", "/login", "/logout"])
+@pytest.mark.parametrize(
+    "path", ["/fallback", "/shedding", "/rooms/checkout", "/rooms/checkout/preview", "/reload", "/login", "/logout"]
+)
 def test_another_site_cannot_post(gate: Listener, olga: Person, headers: dict[str, str], path: str) -> None:
     given = {name: value.format(port=gate.port) for name, value in headers.items()}
     reply = olga.post(path, headers=given, mode="hold" if "rooms" in path else "off", confirm="yes", token=gate.operator)
@@ -348,6 +352,71 @@ def test_the_markup_holds_together(gate: Listener, olga: Person) -> None:
         assert set(structure.refers) <= set(structure.ids)
 
 
+# --------------------------------------------------------------------------- a sale
+
+
+def test_the_effect_is_shown_without_a_script_and_nothing_is_changed(gate: Listener, olga: Person) -> None:
+    fields = {"rate": "240/minute", "burst": "20", "active": "500", "session": "10m", "message": "", "left": ""}
+    page = olga.post("/rooms/checkout/preview", **fields).text
+    effect = re.search(r'id="effect-checkout"[^>]*>(.*?)</div>', page, re.DOTALL)
+    assert effect is not None
+    assert "Wait of a newcomer:" in effect[1]
+    assert "as things are" in effect[1]
+    assert 'value="240/minute"' in page  # what was typed is still there
+    assert orders(gate) == Orders()
+    assert "not a rate" in olga.post("/rooms/checkout/preview", **{**fields, "rate": "often"}).text
+    same = olga.post("/rooms/checkout/preview", **{**fields, "rate": "120/minute"}).text
+    assert "These are the values in force." in same
+    assert olga.post("/rooms/nope/preview", **fields).status == 404
+
+
+def test_session_and_stock_are_set_and_given_back(gate: Listener, olga: Person) -> None:
+    fields = {"rate": "120/minute", "burst": "20", "active": "500", "session": "15m", "message": "", "left": "40"}
+    olga.post("/rooms/checkout", **fields)
+    room = orders(gate).room("checkout")
+    assert (room.session, room.left, room.rate) == ("15m", 40, None)
+    assert 'id="left-checkout" name="left" data-live="value" value="40"' in olga.get()
+    olga.post("/rooms/checkout", **{**fields, "left": ""})
+    assert orders(gate).room("checkout").left is None
+    olga.post("/rooms/checkout", reset="yes")
+    assert orders(gate).room("checkout").session is None
+
+
+def test_sold_out_is_asked_for_twice(gate: Listener, olga: Person) -> None:
+    page = olga.post("/rooms/checkout", left="0", message="Thank you & goodbye").text
+    assert orders(gate) == Orders()
+    form = page[page.index("<dialog") : page.index("</dialog>")]
+    hidden = {name: unescape(value) for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form)}
+    assert hidden == {"left": "0", "message": "Thank you & goodbye", "confirm": "yes"}
+    olga.post("/rooms/checkout", **hidden)
+    assert (orders(gate).room("checkout").left, orders(gate).room("checkout").message) == (0, "Thank you & goodbye")
+    assert "Sold out" in olga.get()
+
+
+def test_a_sale_is_shown_with_its_times_and_its_draw(gate: Listener) -> None:
+    on_sale(gate)
+    olga = Person(gate, gate.operator)
+    page = olga.get()
+    for part in ("Opens in 2 h", "50\u202f000", "members", "30 %", "commitment <code>" + "ab" * 32):
+        assert part in page
+    assert "seed <code>" not in page
+    gate.beat(rooms={"drop": RoomBeat(drawn=812, commitment="ab" * 32, seed="cd" * 32)})
+    page = olga.get()
+    assert "812 drawn" in page
+    assert "seed <code>" + "cd" * 32 in page
+
+
+def on_sale(gate: Listener) -> None:
+    """The room `drop` opens in two hours, with a draw."""
+    now = time.time()
+    sale = f'opens: "{format_instant(now + 7260)}", closes: "{format_instant(now + 9000)}", order: random, maximum: 50000'
+    text = gate.config.read_text()
+    gate.config.write_text(text.replace("10/second}", f"10/second, {sale}, groups: {{members: {{share: 30%}}}}}}"))
+    gate.stop()
+    gate.start()
+    gate.beat(rooms={"drop": RoomBeat(last=900, waiting=900, commitment="ab" * 32)})
+
+
 # --------------------------------------------------------------------------- in a browser
 
 
@@ -379,6 +448,7 @@ def test_it_is_accessible(gate: Listener, browser: Any, scheme: str) -> None:
         found = Axe().run(page).response["violations"]
         assert not found, (what, [(rule["id"], [node["html"][:160] for node in rule["nodes"]]) for rule in found])
 
+    on_sale(gate)
     page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
     page.goto(gate.url)
     check("sign in")
@@ -388,6 +458,11 @@ def test_it_is_accessible(gate: Listener, browser: Any, scheme: str) -> None:
     check("a wrong token")
     sign_in(page, gate)
     check("all is well")
+    page.locator("#rate-checkout").fill("60/minute")
+    page.locator("#effect-checkout p").first.wait_for()
+    check("an effect")
+    page.locator("#rate-checkout").fill("120/minute")
+    page.locator("#effect-checkout p").first.wait_for(state="detached")
     gate.beat(store_up=False, origin_up=False, breakers={"/api/shipping": "open"})
     page.get_by_role("group", name="Mode of checkout").get_by_role("button", name="Hold").click()
     page.wait_for_selector(".notice.good")
@@ -422,6 +497,31 @@ def test_it_is_live_and_leaves_alone_what_is_edited(gate: Listener, browser: Any
     eventually(lambda: orders(gate).room("checkout").message == "Half a sentence", what="the message is sent")
     assert orders(gate).room("checkout").burst == 9
     assert errors == []
+
+
+@pytest.mark.browser
+def test_the_effect_is_shown_while_one_types(gate: Listener, browser: Any) -> None:
+    page = browser.new_page()
+    sign_in(page, gate)
+    effect = page.locator("#effect-checkout")
+    assert not page.get_by_role("button", name="Show the effect").first.is_visible()
+    page.locator("#rate-checkout").fill("240/minute")
+    effect.get_by_text("Wait of a newcomer: ").wait_for()
+    page.locator("#rate-checkout").fill("240/mi")
+    effect.get_by_text("is not a rate").wait_for()
+    gate.beat()
+    page.locator("#rate-checkout").fill("60/minute")
+    effect.get_by_text("as things are").first.wait_for()
+    assert orders(gate) == Orders()
+    page.keyboard.press("Enter")
+    eventually(lambda: orders(gate).room("checkout").rate == "60/minute", what="the rate is ordered")
+    effect.locator("p").first.wait_for(state="detached")  # it is the case now
+    page.locator("#left-checkout").fill("0")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Yes, do it").click()
+    eventually(lambda: orders(gate).room("checkout").left == 0, what="sold out")
+    page.locator("#tags-checkout").get_by_text("Sold out").wait_for()
+    assert page.evaluate("document.querySelector('#left-checkout').defaultValue") == "0"  # followed again from now on
 
 
 @pytest.mark.browser
