@@ -23,7 +23,7 @@ from gate.core.orders import Orders
 from gate.core.settings import Settings
 from gate.preview import Preview, preview_of
 from gate.private import NotKept
-from gate.status import Status, gather, view_of
+from gate.status import DrawStatus, Status, gather, view_of
 from gate.store.link import Link, StoreUnavailable
 from gate.store.orders import OrdersStore
 from gate.web.backend import Reload
@@ -32,6 +32,7 @@ from gate.web.emails import Emails, write_csv
 ORDERS_FILE = "orders.json"
 HISTORY = 150  # points of each room's recent past …
 HISTORY_EVERY = 4.0  # … seconds apart: ten minutes
+RECALLED = 100_000  # audit entries looked through for draws that were recorded before a restart
 
 
 class OrdersFile:
@@ -87,6 +88,7 @@ class Backend:
         self._lock = asyncio.Lock()
         self._stored = False  # the store has the same orders
         self._problems: dict[str, str] = {}
+        self._witnessed: set[str] | None = None  # what has been recorded of draws
         self._history: dict[str, deque[tuple[float, int]]] = {name: deque(maxlen=HISTORY) for name in settings.rooms}
         self._log = logs.get("gate.backend")
 
@@ -128,10 +130,28 @@ class Backend:
         return list(self._history.get(room, ()))
 
     async def _remember(self) -> None:
-        now = self._clock()
-        if all(not points or now - points[-1][0] >= HISTORY_EVERY for points in self._history.values()):
-            for room in (await self.status()).rooms:
-                self._history[room.name].append((now, room.waiting))
+        status = await self.status()
+        if all(not points or status.time - points[-1][0] >= HISTORY_EVERY for points in self._history.values()):
+            for room in status.rooms:
+                self._history[room.name].append((status.time, room.waiting))
+        for room in status.rooms:
+            if room.draw is not None:
+                self._witness(room.name, room.draw)
+
+    def _witness(self, room: str, draw: DrawStatus) -> None:
+        """What a draw promises and what came of it goes into the log and the audit, once each, for everybody to compare."""
+        if draw.commitment is not None:
+            self._record_once("draw_committed", f"room {room}: draw committed to {draw.commitment}", room=room)
+        if draw.seed is not None:
+            what = f"room {room}: {draw.drawn} drawn, seed {draw.seed}, commitment {draw.commitment}"
+            self._record_once("draw_done", what, room=room)
+
+    def _record_once(self, event: str, what: str, **about: str) -> None:
+        if self._witnessed is None:  # a restart does not say it again
+            self._witnessed = {str(entry.get("what")) for entry in audit.read(self.state, RECALLED)}
+        if what not in self._witnessed:
+            self._witnessed.add(what)
+            self._record("gate", what, event, **about)
 
     # ------------------------------------------------------------------ orders
 
@@ -176,7 +196,7 @@ class Backend:
         return True
 
     async def keep(self) -> None:
-        """Makes the store's orders and ours the same, and remembers how many wait. Meant to be called every second."""
+        """Makes the store's orders and ours the same, remembers how many wait, records draws. To be called every second."""
         await self._remember()
         async with self._lock:
             try:
@@ -206,9 +226,9 @@ class Backend:
         once = {(entry.get("version"), entry.get("who"), entry.get("what")): entry for entry in entries}
         return sorted(once.values(), key=lambda entry: float(entry.get("at", 0)), reverse=True)[:limit]
 
-    def _record(self, who: str, what: str) -> None:
+    def _record(self, who: str, what: str, event: str = "order", **about: str) -> None:
         entry = {"at": round(self._clock(), 3), "who": who, "what": what, "version": self.orders.version}
-        self._log.info("order", **entry)
+        self._log.info(event, **entry, **about)
         try:
             audit.append(self.state, entry)
         except OSError as error:

@@ -396,6 +396,25 @@ def test_the_audit_says_who_what_and_when(gate: Listener) -> None:
     assert entry["at"] > 1_700_000_000
 
 
+def test_a_draw_is_recorded_before_and_after_it_once(gate: Listener) -> None:
+    def recorded() -> list[str]:
+        return [entry["what"] for entry in gate.api("GET", "/api/v1/audit").json()["entries"] if entry["who"] == "gate"]
+
+    committed = f"room drop: draw committed to {'ab' * 32}"
+    gate.config.write_text(
+        gate.config.read_text().replace("10/second}", "10/second, order: random, opens: 2026-01-01T00:00:00Z}")
+    )
+    gate.stop()
+    gate.start()
+    gate.beat(rooms={"drop": RoomBeat(last=5, waiting=5, commitment="ab" * 32)})
+    eventually(lambda: recorded() == [committed], 5, what="the promise is recorded")
+    gate.stop()
+    gate.start()  # and not again by the next process
+    gate.beat(rooms={"drop": RoomBeat(last=5, waiting=5, drawn=5, commitment="ab" * 32, seed="cd" * 32)})
+    done = f"room drop: 5 drawn, seed {'cd' * 32}, commitment {'ab' * 32}"
+    eventually(lambda: recorded() == [done, committed], 5, what="and what came of it")
+
+
 def test_the_audit_file_is_set_aside_when_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "LARGEST", 300)
     for number in range(20):
