@@ -1,8 +1,10 @@
 """What the config makes of one request: the rules it meets, and what would be decided about it in each situation.
 
-The answers come from :func:`gate.core.decide.decide` itself, asked about a made-up visitor; no running gate is needed.
+The answers come from :func:`gate.core.decide.decide` itself, asked about a made-up visitor. No running gate is needed; where
+one answers, its orders and what it would decide right now are told too.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +15,17 @@ from urllib.parse import quote, urlsplit
 from gate.core import decide as rules
 from gate.core.credentials import Pass, Ticket
 from gate.core.decision import Decision, Entry, Hit, Quota, Told
-from gate.core.notation import format_rate
+from gate.core.notation import format_rate, parse_duration, parse_rate
+from gate.core.orders import RoomOrders
 from gate.core.path import MalformedTarget, canonical
-from gate.core.settings import Limit, Settings
+from gate.core.settings import Limit, Room, Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Visit
-from gate.core.words import Outcome, Reason, RoomMode, Shedding
+from gate.core.words import Order, Outcome, Reason, RoomMode, Shedding
+from gate.status import Status
 
 NOW = 1_000_000.0  # any time will do: everything below is relative to it
+OPENS, CLOSES = 0.0, math.inf  # of every room, in a calm hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Explanation:
     limits: tuple[str, ...]
     decisions: tuple[Situation, ...]
     detail: str = ""
+    now: "Now | None" = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,6 +58,7 @@ class Explanation:
             "limits": list(self.limits),
             "decisions": [{"when": situation.when, "decision": situation.decision} for situation in self.decisions],
             "detail": self.detail,
+            "now": None if self.now is None else self.now.to_json(),
         }
 
     def lines(self) -> Iterator[str]:
@@ -66,13 +73,36 @@ class Explanation:
         if self.detail:
             yield f"  {self.detail}"
         yield ""
-        width = max(len(situation.when) for situation in self.decisions)
+        told = [*self.decisions, *(self.now.decisions if self.now is not None else ())]
+        width = max(len(situation.when) for situation in told)
         for situation in self.decisions:
             yield f"  {situation.when:<{width}}  {situation.decision}"
+        if self.now is not None:
+            yield ""
+            yield f"  The gate as it runs ({'; '.join(self.now.orders)}):"
+            for situation in self.now.decisions:
+                yield f"  {situation.when:<{width}}  {situation.decision}"
 
 
-def explain(url: str, method: str, address: str, headers: Sequence[str], settings: Settings) -> Explanation:
-    """``headers`` are ``Name: value``. Raises :class:`ValueError` for what makes no request at all."""
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The gate as it runs: the orders that bear on the request, and what it would decide at this moment."""
+
+    orders: tuple[str, ...]
+    decisions: tuple[Situation, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        told = [{"when": situation.when, "decision": situation.decision} for situation in self.decisions]
+        return {"orders": list(self.orders), "decisions": told}
+
+
+def explain(
+    url: str, method: str, address: str, headers: Sequence[str], settings: Settings, status: Status | None = None
+) -> Explanation:
+    """``headers`` are ``Name: value``; ``status`` is the running gate's, where there is one.
+
+    Raises :class:`ValueError` for what makes no request at all.
+    """
     method = method.upper()
     try:
         visit = _visit(url, method, address, headers)
@@ -96,6 +126,7 @@ def explain(url: str, method: str, address: str, headers: Sequence[str], setting
         f"routes[{settings.routes.index(route)}]: {route.name} (class {_class_of(calm, settings)})" if route else None,
         tuple(f"limits[{index}]: {format_rate(limit.rate)} by {limit.by}" for index, limit in _limits(visit, settings)),
         tuple(_situations(visit, calm, settings)),
+        now=None if status is None else _now(visit, status, settings),
     )
 
 
@@ -145,11 +176,62 @@ def _class_of(decision: Decision, settings: Settings) -> str:
 
 def _calm(settings: Settings) -> Snapshot:
     """Store and shop are well, nobody waits, and nothing is ordered."""
-    views = {
-        name: RoomView(name, amount=room.rate.amount, period=room.rate.get_expiry(), burst=room.burst, active=room.active)
-        for name, room in settings.rooms.items()
-    }
+    views = {name: replace(RoomOrders().view_of(room), opens=OPENS, closes=CLOSES) for name, room in settings.rooms.items()}
     return Snapshot(taken=NOW, store_up=True, rooms=views)
+
+
+def _now(visit: Visit, status: Status, settings: Settings) -> Now:
+    room = rules.room_for(visit, settings)
+    running = next((found for found in status.rooms if room is not None and found.name == room.name), None)
+    orders = [f"fallback {status.fallback.mode}", f"shedding {status.shedding.mode}"]
+    views = {}
+    for found in status.rooms:
+        rate = parse_rate(found.rate)
+        views[found.name] = RoomView(
+            found.name,
+            mode=found.mode,
+            amount=rate.amount,
+            period=rate.get_expiry(),
+            burst=found.burst,
+            active=found.active,
+            session=parse_duration(found.session),
+            serving=found.serving,
+            last=found.last,
+            waiting=found.waiting,
+            inside=found.inside,
+            tokens=found.tokens,
+            opens=found.opens or 0.0,
+            closes=math.inf if found.closes is None else found.closes,
+            draw=found.order is Order.RANDOM,
+            maximum=found.maximum,
+            left=found.left,
+        )
+    snapshot = Snapshot(
+        taken=status.time,
+        store_up=status.store.up,
+        origin_up=status.origin.up,
+        fallback=status.fallback.mode,
+        shedding=status.shedding.mode,
+        overload=status.shedding.level,
+        open_breakers=frozenset(breaker.route for breaker in status.breakers if breaker.state == "open"),
+        rooms=views,
+    )
+    if running is None or room is None:
+        return Now(tuple(orders), (Situation("any visitor", _decision(visit, snapshot, settings).label),))
+    orders = [f"mode {running.mode}", f"rate {running.rate}", *orders]
+    by_hand = [name for name in running.ordered if name not in ("mode", "rate")]
+    if by_hand:
+        orders.insert(2, f"by hand also {', '.join(by_hand)}")
+    full = running.active is not None and running.inside >= running.active
+    waits = running.waiting > 0 or running.tokens < 1 or full
+    carried = replace(visit, passes={room.name: Pass(room.name, "explained", status.time, status.time + room.session)})
+    return Now(
+        tuple(orders),
+        (
+            Situation("a newcomer now", _decision(visit, snapshot, settings, waits=waits).label),
+            Situation("a visitor with a pass now", _decision(carried, snapshot, settings).label),
+        ),
+    )
 
 
 def _situations(visit: Visit, plain: Decision, settings: Settings) -> Iterator[Situation]:
@@ -174,6 +256,9 @@ def _situations(visit: Visit, plain: Decision, settings: Settings) -> Iterator[S
         for mode in (RoomMode.HOLD, RoomMode.CLOSED):
             ordered = replace(calm, rooms={**calm.rooms, room.name: replace(calm.rooms[room.name], mode=mode)})
             yield asked(f"a newcomer, and the room's mode is {mode}", ordered, waits=True)
+        for when, change in _sale(room):
+            ordered = replace(calm, rooms={**calm.rooms, room.name: replace(calm.rooms[room.name], **change)})
+            yield asked(f"a newcomer, {when}", ordered, waits=True)
         yield asked("a newcomer, and the store is away", replace(calm, store_up=False), waits=True)
     if plain.reason is not Reason.BYPASS and any(rules.client_of(limit, inside) for _, limit in _limits(visit, settings)):
         yield asked("a client that has used up a limit", calm, inside, allowed=False)
@@ -182,6 +267,18 @@ def _situations(visit: Visit, plain: Decision, settings: Settings) -> Iterator[S
     for level in (1, 2):
         yield asked(f"{prefix}overload is at level {level}", replace(calm, overload=level), inside)
     yield asked("the shop is down", replace(calm, origin_up=False), inside)
+
+
+def _sale(room: Room) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What only rooms of a sale know: when, and how the picture of the room is another one then."""
+    if room.opens is not None:
+        yield "before the room opens", {"opens": NOW + 60}
+    if room.closes is not None:
+        yield "after the room closes", {"closes": NOW - 60}
+    if room.maximum is not None:
+        yield "and the line is full", {"waiting": room.maximum}
+    if room.opens is not None or room.closes is not None:
+        yield "and nothing is left", {"left": 0}
 
 
 def _decision(visit: Visit, snapshot: Snapshot, settings: Settings, *, waits: bool = False, allowed: bool = True) -> Decision:
@@ -194,8 +291,18 @@ def _decision(visit: Visit, snapshot: Snapshot, settings: Settings, *, waits: bo
             told = replace(told, quotas={**told.quotas, found.limit.name: quota})
             continue
         ticket = Ticket(found.room.name, 1, 1, int(NOW * 1000), "explained")
-        held = snapshot.rooms[found.room.name].mode is RoomMode.HOLD
-        reason = Reason.STORE if not snapshot.store_up else Reason.HOLD if held else Reason.LINE
-        entry = Entry("waiting", ticket, retry_after=5.0, reason=reason) if waits else Entry("entered", ticket, NOW + 600)
+        reason = _reason(snapshot, snapshot.rooms[found.room.name])
+        entry = Entry("waiting", ticket, retry_after=5.0, reason=reason)
+        if not waits and reason is Reason.LINE:
+            entry = Entry("entered", ticket, NOW + 600)
         told = replace(told, entry=entry)
     return found
+
+
+def _reason(snapshot: Snapshot, view: RoomView) -> Reason:
+    """What the store would say to one who has to wait."""
+    if not snapshot.store_up:
+        return Reason.STORE
+    if view.mode is RoomMode.HOLD:
+        return Reason.HOLD
+    return Reason.NOT_OPEN if snapshot.taken < view.opens else Reason.LINE

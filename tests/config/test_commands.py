@@ -135,6 +135,29 @@ def test_explain_names_the_rules_as_in_the_file(run):
     assert "room        none" in text
 
 
+def test_explain_takes_a_method_before_the_address(run):
+    assert run("explain", "post", "/cart/add", "--json").stdout == run("explain", "/cart/add", "-X", "POST", "--json").stdout
+    for words in (["a", "b", "/c"], ["POST", "/c", "-X", "GET"], ["/a", "/b"]):
+        result = run("explain", *words)
+        assert result.exit_code == 2
+        assert "write one request" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_explain_of_a_sale_tells_its_hours(run, write):
+    sale = "opens: 2026-11-27T11:00:00Z, closes: 2026-11-27T12:00:00Z, order: random, maximum: 5}"
+    write(CONFIG.replace("shadow: true}", "shadow: true}\n  drop: {match: /drop, rate: 1/second, " + sale))
+    found = decisions(run("explain", "/drop", "--json"))
+    assert found["a newcomer, and a token is free"] == "forward; room=drop; reason=admitted"
+    assert found["a newcomer, before the room opens"] == "wait; room=drop; reason=not-open"
+    assert found["a newcomer, after the room closes"] == "closed; room=drop; reason=sale-over"
+    assert found["a newcomer, and the line is full"] == "closed; room=drop; reason=line-full"
+    assert found["a newcomer, and nothing is left"] == "closed; room=drop; reason=sold-out"
+
+
+def test_explain_without_a_running_gate_tells_the_rules_alone(run):
+    assert json.loads(run("explain", "/checkout", "--json").stdout)["now"] is None
+
+
 def test_explain_looks_at_method_address_and_headers(run):
     assert "any visitor" in decisions(run("explain", "/cart/add", "--json"))
     assert "a visitor with a pass" in decisions(run("explain", "/cart/add", "-X", "post", "--json"))

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from gate import keys
-from gate.commands import operate
+from gate.commands import explain, operate
 from gate.core.orders import RoomOrders
 from gate.core.words import RoomMode, Shedding, Switch
 from gate.operators import Operators, Role
@@ -21,6 +21,7 @@ from tests.processes import free_port
 
 app = typer.Typer()
 operate.register(app)
+explain.register(app)
 
 
 class Result:
@@ -121,6 +122,28 @@ def test_a_command_waits_until_the_order_is_in_force(gate: Listener) -> None:
     )
     (gate.state / "run" / "worker-0.json").unlink()
     assert "no worker is alive to follow it" in run(gate, "fallback", "auto").err
+
+
+def test_explain_tells_what_the_running_gate_would_do(gate: Listener) -> None:
+    def now(*words: str) -> Any:
+        gate.beat()
+        return json.loads(run(gate, "explain", *words, "--json").out)["now"]
+
+    def decided(*words: str) -> dict[str, str]:
+        return {told["when"]: told["decision"] for told in now(*words)["decisions"]}
+
+    assert decided("/checkout") == {
+        "a newcomer now": "wait; room=checkout; reason=line",
+        "a visitor with a pass now": "forward; room=checkout; reason=pass",
+    }
+    run(gate, "room", "checkout", "hold", "--rate", "60/minute", "--burst", "2")
+    assert decided("GET", "/checkout")["a newcomer now"] == "wait; room=checkout; reason=hold"
+    assert now("/checkout")["orders"] == ["mode hold", "rate 60/minute", "by hand also burst", "fallback auto", "shedding auto"]
+    run(gate, "room", "checkout", "--left", "0")
+    assert decided("/checkout")["a newcomer now"] == "closed; room=checkout; reason=sold-out"
+    run(gate, "fallback", "on")
+    assert decided("/about") == {"any visitor": "fallback; reason=ordered"}
+    assert re.search(r"The gate as it runs .*fallback on", run(gate, "explain", "/about").out)
 
 
 def test_the_switches(gate: Listener) -> None:
