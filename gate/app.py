@@ -26,6 +26,7 @@ from gate.core.credentials import new_id
 from gate.core.draw import commitment
 from gate.core.settings import Settings
 from gate.core.snapshot import RoomView, Snapshot
+from gate.core.standin import Share
 from gate.core.words import Switch
 from gate.edges import trust_for
 from gate.engine import Engine
@@ -34,6 +35,7 @@ from gate.process import die_with_parent
 from gate.serve import BACKLOG
 from gate.store.line import Line
 from gate.store.link import Link, StoreUnavailable
+from gate.store.local import Policy
 from gate.store.memory import Memory
 from gate.store.orders import OrdersStore
 from gate.store.quotas import Quotas
@@ -126,6 +128,7 @@ async def worker(plan: Plan) -> AsyncIterator[tuple[Door, "Pulse"]]:
         pages=Pages(settings),
         meter=meter,
         access=logs.AccessLog(settings.log, random.random) if settings.log.access != "off" else None,
+        without_store=_without_store(plan),
     )
     emails = Emails(state / "emails.db")
     await link.start()
@@ -185,6 +188,7 @@ class Pulse:
     def stop(self) -> None:
         """The worker drains: it accepts nobody new, and nothing more is said of it."""
         self._silent = True
+        self._engine.leave()
         heartbeat.remove(self._plan.settings.state / "run", self._plan.index, os.getpid())
 
     def beat(self) -> None:
@@ -220,13 +224,32 @@ class Pulse:
         )
 
 
+def _without_store(plan: Plan) -> Policy | None:
+    """What this worker does when the store is away for long. None: let nobody in."""
+    settings = plan.settings
+    if settings.without_store.then == "closed":
+        return None
+    log = logs.get("gate.app")
+
+    def changed(room: str, begins: bool, admitted: int) -> None:
+        if begins:
+            log.warning("local_share_begins", room=room)
+        else:
+            log.info("local_share_ends", room=room, admitted=admitted)
+
+    share = Share(plan.index, settings.workers, settings.without_store.gates)
+    return Policy(settings.without_store.closed, share, settings.state / "local", changed)
+
+
 def condition_of(snapshot: Snapshot) -> heartbeat.Condition:
     """The worst that holds."""
     if snapshot.fallback is Switch.ON:
         return heartbeat.Condition.ORDERED
     if not snapshot.origin_up:
         return heartbeat.Condition.ORIGIN_DOWN
-    return heartbeat.Condition.NORMAL if snapshot.store_up else heartbeat.Condition.STORE_AWAY
+    if snapshot.store_up:
+        return heartbeat.Condition.NORMAL
+    return heartbeat.Condition.LOCAL_SHARE if snapshot.local else heartbeat.Condition.STORE_AWAY
 
 
 def _room_beat(view: RoomView) -> heartbeat.RoomBeat:

@@ -35,6 +35,7 @@ from gate.core.words import Order, Outcome, Reason, RoomMode
 from gate.reception import Desk
 from gate.store.line import Line
 from gate.store.link import StoreUnavailable
+from gate.store.local import Entrance, Policy
 from gate.store.quotas import Quotas
 from gate.web.metrics import Tally
 from gate.web.pages import Pages
@@ -80,6 +81,7 @@ class Engine:
         pages: Pages,
         meter: Meter,
         access: Access | None = None,
+        without_store: Policy | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -105,6 +107,7 @@ class Engine:
             },
         )
         self._lines = lines
+        self._entrances = {name: Entrance(line, without_store, now=clock, ticks=ticks) for name, line in lines.items()}
         self._quotas = quotas
         self._forms = FixedWindowRateLimiter(MemoryStorage())
         self._limits_of = {name: limits_of(room, settings) for name, room in settings.rooms.items()}
@@ -126,6 +129,7 @@ class Engine:
         self.snapshot = Snapshot(
             taken=self.now(),
             store_up=self._store_up,
+            local=any(entrance.local for entrance in self._entrances.values()),
             origin_up=self.shop.health.up,
             fallback=self.orders.fallback,
             shedding=self.orders.shedding,
@@ -183,16 +187,24 @@ class Engine:
 
     async def refresh(self) -> None:
         """Ask the store for every room's state, then compose. Called several times a second."""
-        try:
-            names = list(self.settings.rooms)
-            states = await asyncio.gather(*(self._lines[name].tick(self.terms(self.settings.rooms[name])) for name in names))
-            self._states.update(zip(names, states, strict=True))
-            self._store_up = True
-            self.told_at = self.now()
-        except StoreUnavailable:
+        rooms = self.settings.rooms
+        told = await asyncio.gather(
+            *(self._entrances[name].tick(self.terms(room)) for name, room in rooms.items()), return_exceptions=True
+        )
+        failed: list[BaseException] = []
+        for name, answer in zip(rooms, told, strict=True):
+            if isinstance(answer, BaseException):
+                failed.append(answer)
+            else:
+                self._states[name] = answer
+        if failed or any(entrance.local for entrance in self._entrances.values()):
             self._store_up = self._store_up and self.now() - self.told_at < STORE_LOST
-        finally:
-            self.compose()
+        else:
+            self._store_up, self.told_at = True, self.now()
+        self.compose()
+        for error in failed:
+            if not isinstance(error, StoreUnavailable):
+                raise error
 
     # ------------------------------------------------------------------ deciding
 
@@ -202,7 +214,7 @@ class Engine:
 
     def desk(self, visit: Visit, room: Room) -> Desk:
         """For newcomers who ask at ``room`` for what ``visit`` asks."""
-        return Desk(self, visit, room, self._lines[room.name])
+        return Desk(self, visit, room, self._entrances[room.name])
 
     async def consider_room(self, visit: Visit, name: str, *, claim: bool = True) -> Decision:
         """The same for one named room (the room endpoints). Without ``claim`` a called ticket is only looked at."""
@@ -230,9 +242,10 @@ class Engine:
                     quota = await self._quotas.hit(limit, client)
                     told = replace(told, quotas={**told.quotas, limit.name: quota})
                 case Join(room=room):
-                    told = await self._tell(told, self._lines[room.name].join(self.terms(room), self.snapshot.rooms[room.name]))
+                    view = self.snapshot.rooms[room.name]
+                    told = await self._tell(told, self._entrances[room.name].join(self.terms(room), view))
                 case Claim(room=room, ticket=ticket):
-                    told = await self._tell(told, self._lines[room.name].claim(ticket, self.terms(room)))
+                    told = await self._tell(told, self._entrances[room.name].claim(ticket, self.terms(room)))
 
     async def _tell(self, told: Told, question: Coroutine[Any, Any, Entry]) -> Told:
         try:
@@ -364,6 +377,11 @@ class Engine:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # a store that was away; the next refresh sees it
+
+    def leave(self) -> None:
+        """The worker drains: while the store is away its share of the rate is its successor's."""
+        for entrance in self._entrances.values():
+            entrance.leave()
 
     async def drain(self) -> None:
         """Wait for what was left to do in the background."""

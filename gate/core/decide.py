@@ -104,7 +104,7 @@ def _newcomer(
             return Decision(Outcome.CLOSED, entry.reason, room=room.name, ticket=ticket)
         if entry.status == "entered":
             granted = Pass(room.name, entry.ticket.id, snapshot.taken, entry.expires)
-            reason = Reason.PASS if entry.reason is Reason.PASS else Reason.ADMITTED
+            reason = entry.reason if entry.reason in (Reason.PASS, Reason.LOCAL) else Reason.ADMITTED
             return Decision(Outcome.FORWARD, reason, room=room.name, ticket=entry.ticket, granted=granted)
         return _wait(room, entry.reason, entry.ticket, entry.retry_after)
     if ticket is None and not may_join(visit):
@@ -113,8 +113,8 @@ def _newcomer(
         return Decision(Outcome.CLOSED, Reason.LINE_FULL, room=room.name, retry_after=FULL_RETRY)
     if ticket is None and not told.entry_failed:
         return Join(room)  # also without the store: then it is a place by time, behind everyone who has a number
-    if ticket is None or told.entry_failed or not snapshot.store_up:
-        return _wait(room, Reason.STORE, ticket, MISSED_RETRY if snapshot.store_up else STORE_RETRY)
+    if ticket is None or told.entry_failed or not (snapshot.store_up or snapshot.local):
+        return _wait(room, Reason.STORE, ticket, MISSED_RETRY if snapshot.store_up or snapshot.local else STORE_RETRY)
     if snapshot.fallback_on:  # asked through a room endpoint: a token spent now would be a token lost
         return _wait(room, Reason.ORIGIN_DOWN, ticket, DOWN_RETRY)
     if view.mode is RoomMode.HOLD:

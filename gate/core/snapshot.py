@@ -53,6 +53,7 @@ class Snapshot:
 
     taken: float = 0.0
     store_up: bool = False
+    local: bool = False  # the store has been away for long, and this worker lets visitors in by its share
     origin_up: bool = True
     fallback: Switch = Switch.AUTO
     shedding: Shedding = Shedding.AUTO

@@ -90,8 +90,8 @@ class StandIn:
         self._admitted: dict[str, Admission] = {}
 
     def claim(self, now: float, ticks: float, terms: Terms, ticket: Ticket, turn: int | None = None) -> Word:
-        """The ticket knocks at this worker, and is at the door until :meth:`leave`. ``turn``: its place in the order, where that
-        is not its number."""
+        """The ticket knocks at this worker, and is at the door until :meth:`leave`. ``turn``: its place in the order, where
+        that is not its number."""
         known = self._admitted.get(ticket.id)
         if known is not None:
             over = known.expires <= now

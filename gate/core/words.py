@@ -96,4 +96,5 @@ class Reason(StrEnum):
     BYPASS = "bypass"  # a bypass rule named this visitor
     PASS = "pass"  # noqa: S105 - a label, not a password
     ADMITTED = "admitted"  # got a pass with this very request
+    LOCAL = "local"  # the same while the store is away, by this worker's share of the rate
     SHADOW = "shadow"  # the room only watches; it would have waited

@@ -37,6 +37,7 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 
 REQUESTS = "Requests decided, by outcome, reason and room."
 ORIGIN = "Seconds from the request to the head of the origin's answer, or to the failure."
 ADMITTED = "Passes given to visitors who had none."
+_NEW = (Reason.ADMITTED, Reason.LOCAL)
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -83,7 +84,7 @@ class Meter:
         """One request was decided."""
         self.tally(decision).count += 1
         # once per pass: not again for what is answered instead, nor for a ticket that asks for its pass once more
-        if decision.granted is not None and decision.outcome is Outcome.FORWARD and decision.reason is Reason.ADMITTED:
+        if decision.granted is not None and decision.outcome is Outcome.FORWARD and decision.reason in _NEW:
             self._admitted[decision.granted.room] += 1
 
     def tally(self, decision: Decision) -> Tally:

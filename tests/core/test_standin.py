@@ -1,6 +1,7 @@
 """The room's law through an outage of the store and its return, with several workers and gates, in exact arithmetic."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -123,7 +124,7 @@ def test_the_share_is_used(workers: int, gates: int, burst: int, rate: int, leas
     rng = random.Random(7)
     rooms = [StandIn(Share(worker, workers, gates), KNOWN, LINE) for _ in range(gates) for worker in range(workers)]
     waiting = [ticket(number) for number in range(1, 1001)]
-    crowd = [[waiting.pop(0), rng.choice(rooms), 3 * rng.random()] for _ in range(6 * len(rooms))]
+    crowd: list[list[Any]] = [[waiting.pop(0), rng.choice(rooms), 3 * rng.random()] for _ in range(6 * len(rooms))]
     seconds, inside = 60, 0
     for step in range(seconds * 50):
         at = step / 50
@@ -150,7 +151,8 @@ def test_the_lower_place_goes_first_and_places_by_time_stand_behind() -> None:
     crowd = [ticket(AWAY + 5), ticket(9), ticket(3), ticket(AWAY + 2)]
     for one in crowd:
         assert room.claim(NOW, 0, terms, one).status == "waiting"
-    order, at = [], 0.0
+    order: list[int] = []
+    at = 0.0
     while len(order) < 4 and at < 5:
         at += 0.05
         for one in crowd:
