@@ -71,30 +71,32 @@ class Lane:
 
     def answered(self, decision: Decision, status: int, since: float) -> Decision:
         """The head is there: the decision to deliver it, or what to answer instead. ``since``: when the attempt began."""
-        engine, overload, vital = self._engine, self._overload, self._vital
+        engine = self._engine
         tick = engine.ticks()
         seconds = tick - since
-        overload.ended(vital=vital)
-        overload.answered(seconds, tick, vital=vital)
+        self._overload.answered(seconds, tick, vital=self._vital)
         engine.meter.answered(seconds)
         self._health.record_answer()
-        return settle(decision, Result(status, None, seconds)) if is_failed(status) else decision
+        if status < 500:
+            return decision
+        return settle(decision, Result(status, None, seconds))
 
     def failed(self, decision: Decision, trouble: Trouble, since: float) -> Decision:
         """No head came: what to answer instead."""
         engine = self._engine
         tick = engine.ticks()
         result = Result(trouble=trouble, seconds=tick - since)
-        self._overload.ended(vital=self._vital)
-        if trouble is not Trouble.BUSY:  # our own full pool says nothing about the origin
-            engine.meter.origin(result)
+        if trouble is Trouble.BUSY:  # our own full pool says nothing about the origin
+            self._overload.left(vital=self._vital)
+        else:
             self._overload.answered(result.seconds, tick, vital=self._vital)
+            engine.meter.origin(result)
             self._blame(trouble)
         return settle(decision, result)
 
     def left(self) -> None:
         """The visitor left first, which counts for nothing."""
-        self._overload.ended(vital=self._vital)
+        self._overload.left(vital=self._vital)
 
     def _blame(self, trouble: Trouble) -> None:
         """A time-out of a route that has its own breaker or fallback is that route's trouble, not the shop's."""

@@ -60,14 +60,16 @@ class Overload:
             self._note(now)
 
     def answered(self, seconds: float, now: float, *, vital: bool) -> None:
-        """The head is there, or it failed, after ``seconds``."""
+        """It waits no more: the head is there, or it failed, after ``seconds``."""
         sample = now, seconds
+        self.all.current -= 1
         self.all.samples.append(sample)
         if vital:
+            self.vital.current -= 1
             self.vital.samples.append(sample)
 
-    def ended(self, *, vital: bool) -> None:
-        """It waits no more: answered, failed, or the visitor left."""
+    def left(self, *, vital: bool) -> None:
+        """It waits no more, and how long it took says nothing."""
         self.all.current -= 1
         if vital:
             self.vital.current -= 1

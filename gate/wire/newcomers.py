@@ -92,17 +92,9 @@ class Newcomers:
             counter.greeting = greeting
             counter.start = status_line(greeting.status) + lines(greeting.fields)
         own, body = greeting.answer(entry.ticket)
-        visitor.send_whole(
-            b"%b%b%bcontent-length: %d\r\n%b\r\n%b"
-            % (
-                counter.start,
-                self._door.date,
-                lines(own),
-                len(body),
-                b"" if visitor.keeps else connection_line(1, keep=False),
-                body,
-            )
-        )
+        end = b"\r\n" if visitor.keeps else connection_line(1, keep=False) + b"\r\n"
+        framing = b"content-length: %d\r\n" % len(body)
+        visitor.send_whole(b"".join((counter.start, self._door.date, lines(own), framing, end, body)))
 
 
 def _fields(lines_: list[bytes]) -> Headers:

@@ -59,11 +59,13 @@ class Reply:
     """One response head; may be shared by many responses, so nothing in it changes.
 
     ``plain`` are the lines that go to the visitor unchanged, ``cached`` its cache fields, each with its end. ``length``: the
-    Content-Length, also where no body follows (HEAD, 304), or None. ``delimited``: how the body ends.
-    ``dated``: it has a Date. ``heads``: what was made of it for visitors, by the way it went back, with the Date line added.
+    Content-Length, also where no body follows (HEAD, 304), or None. ``delimited``: how the body ends. ``dated``: it has a
+    Date. ``block``: all of it, if it is remembered, else b"". ``heads``: what was made of it for visitors, by the way it went
+    back, with the Date line added.
     """
 
     __slots__ = (
+        "block",
         "cached",
         "commands",
         "dated",
@@ -77,6 +79,7 @@ class Reply:
         "upgrade",
     )
 
+    block: bytes
     cached: bytes
     commands: list[bytes]
     dated: bool
@@ -149,7 +152,8 @@ def read_reply(block: bytes, method: bytes) -> Reply:
     except HttpParserError as error:
         raise Garbage(str(error)) from None
     reply.heads = {}
-    if not personal and not reply.commands:
+    reply.block = b"" if personal or reply.commands else block
+    if reply.block:
         _replies.put(block, reply)
     return reply
 

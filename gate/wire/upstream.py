@@ -40,6 +40,7 @@ class OriginConnection(asyncio.Protocol):
         "_body",
         "_buffer",
         "_interims",
+        "_last",
         "_reply",
         "_wheel",
         "due",
@@ -66,6 +67,7 @@ class OriginConnection(asyncio.Protocol):
         self._body: Body | None = None
         self._buffer = b""
         self._interims = 0
+        self._last: Reply | None = None  # the head of the answer before, if heads like it are remembered
 
     # -- for the exchange
 
@@ -157,7 +159,11 @@ class OriginConnection(asyncio.Protocol):
         reply = self._reply
         try:
             if reply is None:
-                self._head(user, data)
+                last = self._last
+                if last is not None and not self._buffer and data.startswith(last.block) and user.method != b"HEAD":
+                    self._headed(user, last, data[len(last.block) :])
+                else:
+                    self._head(user, data)
             elif self._body is not None:
                 body = self._body
                 payload = body.feed(data)
@@ -201,6 +207,11 @@ class OriginConnection(asyncio.Protocol):
             if self.user is not user:
                 return
         self._buffer = b""
+        self._last = reply if reply.block else None
+        self._headed(user, reply, data)
+
+    def _headed(self, user: User, reply: Reply, data: bytes) -> None:
+        """``data`` came behind the head."""
         if reply.length == len(data) and reply.delimited == SIZED:  # the usual case: all of it at once
             self._end(user, reply, b"")
             user.replied(reply, data, True)

@@ -17,8 +17,8 @@ def test_the_level_falls_only_after_a_quiet_time():
     load = Overload(in_flight=1, latency=1.0)
     load.began(0, vital=True)
     load.began(0, vital=True)
-    load.ended(vital=True)
-    load.ended(vital=True)
+    load.left(vital=True)
+    load.left(vital=True)
     assert load.level(HOLD - 0.1) == 1
     assert load.level(HOLD + 0.1) == 0
 
