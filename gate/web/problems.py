@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -52,9 +53,37 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def explain(error: ValidationError) -> list[dict[str, str]]:
     """What was wrong, field by field, in words."""
     return [
-        {"field": ".".join(map(str, found["loc"])), "problem": found["msg"].removeprefix("Value error, ")}
-        for found in error.errors(include_url=False, include_context=False, include_input=False)
+        {"field": ".".join(map(str, found["loc"])), "problem": _in_words(found)}
+        for found in error.errors(include_url=False, include_input=False)
     ]
+
+
+def _in_words(found: ErrorDetails) -> str:
+    """Our words for what the library complains of: what to write instead."""
+    kind, context = found["type"], found.get("ctx", {})
+    match kind:
+        case "value_error":
+            return str(context["error"])
+        case "enum":
+            return f"write {context['expected'].replace(chr(39), '')}"
+        case "greater_than_equal":
+            return f"write {context['ge']} or more"
+        case "less_than_equal":
+            return f"write {context['le']} or less"
+        case "string_too_long":
+            return f"it is too long; at most {context['max_length']} characters fit"
+        case "extra_forbidden":
+            return "there is no such setting"
+        case "missing":
+            return "it is missing"
+    for start, words in (
+        ("int", "a whole number"),
+        ("string", "a text, in quotes"),
+        ("model", "an object with what to change"),
+    ):
+        if kind.startswith(start):
+            return f"write {words}"
+    return found["msg"]
 
 
 def problem_response(status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:

@@ -142,13 +142,13 @@ BAD_ROOMS = [
     ("[]", 422, ""),
     ("null", 422, ""),
     ("{}", 422, "nothing to change"),
-    ('{"mode": "shut"}', 422, "mode"),
+    ('{"mode": "shut"}', 422, "write auto, open, hold or closed"),
     ('{"mod": "hold"}', 422, "mod"),
     ('{"mode": "hold", "x": 1}', 422, "x"),
     ('{"rate": "often"}', 422, "120/minute"),
     ('{"rate": "0/minute"}', 422, "hold"),
     ('{"rate": 120}', 422, "rate"),
-    ('{"burst": 0}', 422, "burst"),
+    ('{"burst": 0}', 422, "write 1 or more"),
     ('{"burst": true}', 422, "burst"),
     ('{"burst": "5"}', 422, "burst"),
     ('{"burst": 1e3}', 422, "burst"),
@@ -175,6 +175,8 @@ def test_what_is_wrong_changes_nothing_and_is_explained(gate: Listener, body: st
     assert problem["status"] == status
     assert set(problem) >= {"type", "title", "status", "detail"}
     assert words in reply.text
+    assert "Input" not in reply.text  # no words of the library
+    assert "Extra" not in reply.text
     assert gate.backend is not None
     assert gate.backend.orders == Orders()
 
