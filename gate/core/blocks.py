@@ -1,6 +1,6 @@
 """Numbers that a worker has leased from the store in advance."""
 
-USED_UP = 0.05  # seconds; a block of numbers gone in less is followed by one of twice the size
+USED_UP = 0.01  # seconds; when another block is wanted in less, it has twice the size: a hundred leases a second at most
 DROPPED = 0.1  # seconds after which the rest of a block is thrown away: a number is given when it is fresh or not at all
 LARGEST = 1024
 
@@ -24,10 +24,10 @@ class Block:
         return number, self._epoch
 
     def next_size(self, now: float) -> int:
-        """Twice the last size when that was used up at once, half when it was not used up at all."""
+        """Twice the last size when more is wanted at once, half when that was not used up, or nobody has come since."""
         if self._next < self._end or now - self._emptied > DROPPED:
             self._size = max(1, self._size // 2)
-        elif self._emptied - self._leased < USED_UP:
+        elif now - self._leased < USED_UP:
             self._size = min(LARGEST, self._size * 2)
         return self._size
 
