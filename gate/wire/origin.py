@@ -151,17 +151,20 @@ class Server:
         if not self._addresses:
             await self.resolve()
         error: OSError | None = None
-        for address in list(self._addresses):
+        addresses = list(self._addresses)
+        for address in addresses:
             try:
-                _, connection = await loop.create_connection(
-                    lambda: OriginConnection(self, self.origins.wheel),
-                    address,
-                    self.port,
-                    ssl=self.origins.tls if self.tls else None,
-                    server_hostname=self.host if self.tls else None,
-                )
+                async with asyncio.timeout(self.origins.connect_timeout / len(addresses)):  # one that is silent is not all
+                    _, connection = await loop.create_connection(
+                        lambda: OriginConnection(self, self.origins.wheel),
+                        address,
+                        self.port,
+                        ssl=self.origins.tls if self.tls else None,
+                        server_hostname=self.host if self.tls else None,
+                    )
             except OSError as caught:
                 error = caught
+                self._addresses = [known for known in self._addresses if known != address] + [address]
             else:
                 return connection
         raise error or OSError(f"{self.host} has no address")
@@ -169,7 +172,9 @@ class Server:
     async def resolve(self) -> None:
         """Look the name up again; the last answer stays when there is none."""
         found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=1)
-        self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        known = [address for address in self._addresses if address in addresses]  # those that work come first
+        self._addresses = list(dict.fromkeys(known + addresses))
 
 
 class Origins:
@@ -200,7 +205,7 @@ class Origins:
         now = self.wheel.now
         able = [server for server in self.servers if server is not avoid]
         fit = [server for server in able if server.up and server.ejected_until <= now] or able
-        if len(fit) > 2:
+        if len(fit) > 1:  # two as well: of equally busy ones not always the first
             fit = self._random(fit, 2)
         return min(fit, key=lambda server: server.outstanding)
 
