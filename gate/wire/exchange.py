@@ -291,6 +291,11 @@ class Exchange:
             else:
                 connection.transport.pause_reading()
 
+    @property
+    def heard(self) -> float:
+        """Every sign of life moves the origin's deadline."""
+        return 0.0 if self._connection is None else self._connection.due
+
     def left(self) -> None:
         """The visitor is gone, or not served any further."""
         self.gone = True

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 HIGH_WATER: Final = 64 << 10  # bytes read ahead, or waiting to be written, before the other side is paused
 BODY_WINDOW: Final = 10.0  # seconds over which the minimum rate of a body is measured
-HALF_CLOSED: Final = 1.0  # seconds; a visitor who has sent FIN may still wait this long for the answer to begin
+HALF_CLOSED: Final = 2.0  # seconds that an answer may be silent, at its beginning or later, once the visitor has sent FIN
 
 
 class VisitorConnection(Answering):
     """What uvicorn makes for every connection of a visitor (:meth:`gate.wire.door.Door.protocol`)."""
 
-    __slots__ = ("_advancing", "_half_closed", "_heading", "_paused", "_stopped", "peer", "tunnel")
+    __slots__ = ("_advancing", "_half_closed", "_heading", "_heard", "_paused", "_stopped", "peer", "tunnel")
 
     def __init__(self, door: "Door") -> None:
         self.door = door
@@ -114,12 +114,16 @@ class VisitorConnection(Answering):
                 self._close()
 
     def eof_received(self) -> bool:
+        """FIN. A visitor who is gone sends the same as one who has only nothing more to say; the difference shows when bytes
+        reach a closed socket and a reset comes back. So an answer that comes at once is delivered, and goes on as long as it
+        flows; one that is silent for long is taken for unwanted, and the origin is spared it.
+        """
         if self._state == TUNNEL and self.tunnel is not None:
             return self.tunnel.visitor_ended()
         if self._state == BUSY and self._upload is None and not self.tls:
             self.closing = self._half_closed = True
-            if not self._answered:
-                self.door.wheel.watch(self, HALF_CLOSED)
+            self._heard = 0.0
+            self.door.wheel.watch(self, HALF_CLOSED)
             return True
         return False
 
@@ -327,8 +331,13 @@ class VisitorConnection(Answering):
 
     def _overdue(self) -> None:
         visitors = self.door.visitors
-        if self._half_closed and not self._answered:
-            self._leave()
+        if self._half_closed and not self._paused:
+            heard = self.job.heard if self.job is not None and self._answered else self._heard
+            if heard == self._heard:
+                self._leave()
+            else:
+                self._heard = heard
+                self.door.wheel.watch(self, HALF_CLOSED)
         elif self._paused:
             size = self.transport.get_write_buffer_size()
             if size >= self._mark:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.wire.rig import read_body
+
 CORPUS = Path(__file__).parents[1] / "corpora" / "framing"
 CASES = sorted(path.stem for path in CORPUS.glob("*.txt"))
 DEADLINE = 10.0
@@ -74,7 +76,7 @@ async def gate(start):
             assert lower.count(b"\r\ncontent-length:") + lower.count(b"\r\ntransfer-encoding:") <= 1
             for name in (b"trailer", b"te", b"upgrade", b"connection", b"expect", b"keep-alive", b"http2-settings"):
                 assert b"\r\n" + name + b":" not in lower
-            body = await read_strictly(side, lower)
+            body = await read_body(side, head)
             method, target, _ = head.split(b" ", 2)
             side.seen.append(f"{method.decode()} {target.decode()} {len(body)}")
             await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + (b"" if method == b"HEAD" else b"ok"))
@@ -87,21 +89,6 @@ async def gate(start):
     gate = await start(script)
     gate.seen = seen
     return gate
-
-
-async def read_strictly(side, lower):
-    if b"\r\ntransfer-encoding: chunked\r\n" in lower:
-        body = b""
-        while True:
-            size = int((await side.reader.readuntil(b"\r\n"))[:-2], 16)
-            body += await side.exactly(size)
-            assert await side.exactly(2) == b"\r\n"
-            if not size:
-                return body
-    for line in lower.split(b"\r\n"):
-        if line.startswith(b"content-length: "):
-            return await side.exactly(int(line[16:]))
-    return b""
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-DEADLINE = 10.0
+from gate.wire import protocol
+from tests.wire.rig import DEADLINE, eventually
 
 
 async def test_the_head_deadline(start):
@@ -206,9 +207,49 @@ async def test_server_sent_events_are_not_held_back(start):
     assert (await visitor.until(b"0\r\n\r\n")).endswith(b"0\r\n\r\n")
 
 
-async def test_a_half_closed_visitor_still_gets_the_answer(start):
-    gate = await start()
+async def ask_and_close_half(gate):
     visitor = await gate.visitor()
     visitor.writer.write(b"GET /a HTTP/1.1\r\nHost: shop.test\r\n\r\n")
     visitor.writer.write_eof()
-    assert (await visitor.rest()).endswith(b"GET /a 0")
+    return visitor
+
+
+async def test_a_half_closed_visitor_still_gets_the_answer(start):
+    gate = await start()
+    assert (await (await ask_and_close_half(gate)).rest()).endswith(b"GET /a 0")
+
+
+async def test_a_half_closed_visitor_gets_a_long_answer_as_long_as_it_flows(start, monkeypatch):
+    monkeypatch.setattr(protocol, "HALF_CLOSED", 0.25)
+    pieces = 8
+
+    async def script(side):
+        await side.head()
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % pieces)
+        for _ in range(pieces):
+            await asyncio.sleep(0.15)
+            await side.send(b"x")
+        await side.ended()
+
+    gate = await start(script)
+    assert (await (await ask_and_close_half(gate)).rest()).endswith(b"\r\n\r\n" + b"x" * pieces)
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"])
+async def test_a_silent_answer_is_given_up_soon_after_the_visitor_closed(start, monkeypatch, begun):
+    """It need not be half: who has closed the browser has sent the same."""
+    monkeypatch.setattr(protocol, "HALF_CLOSED", 0.25)
+
+    async def script(side):
+        await side.head()
+        await side.send(begun)
+        assert await side.ended()
+        over.set()
+
+    over = asyncio.Event()
+    gate = await start(script)
+    visitor = await ask_and_close_half(gate)
+    await asyncio.wait_for(over.wait(), DEADLINE)  # well before the origin's own deadlines, which are 15 and 30 s
+    visitor.close()
+    assert gate.meter.results == [] if not begun else len(gate.meter.results) == 1
+    await eventually(lambda: not gate.door.connections and not gate.engine.shop.overload.current, "all is over")
