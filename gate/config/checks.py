@@ -94,6 +94,13 @@ def _rooms(settings: Settings) -> Iterator[Finding]:
         if room.active is not None and room.burst > room.active:
             text = f"a burst of {room.burst} never fits into a room for {room.active} (`active`); lower one or raise the other"
             yield Finding((*here, "burst"), text, "warning")
+        policy = settings.without_store
+        if policy.then == "local" and room.burst < policy.gates:
+            text = (
+                f"a burst of {room.burst} cannot be shared by {policy.gates} gates: while the store is away nobody enters; "
+                f"raise it to {policy.gates}"
+            )
+            yield Finding((*here, "burst"), text, "warning")
         yield from _times_and_groups(room, here)
 
 

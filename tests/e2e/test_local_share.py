@@ -1,5 +1,6 @@
 """Two gates with two workers each, and a store that is gone for longer than ``without_store.closed``: what a crowd meets."""
 
+import http.client
 import os
 import shutil
 import signal
@@ -67,7 +68,11 @@ class Crowd:
         while not self._over.is_set():
             visitor = Visitor(*self._gates[turn % 2 :], *self._gates[: turn % 2])
             while not self._over.is_set():
-                reply = visitor.get("/checkout", headers={"Accept": "application/json"}, timeout=10)
+                try:
+                    reply = visitor.get("/checkout", headers={"Accept": "application/json"}, timeout=10)
+                except (OSError, http.client.HTTPException):  # its worker was killed
+                    self._over.wait(0.3)
+                    continue
                 if reply.decision.startswith("forward"):
                     self.through.append((time.time(), reply.decision))
                     break
