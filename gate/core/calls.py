@@ -44,18 +44,22 @@ class Calls:
     @property
     def share(self) -> float:
         """As many as should have heard of it by now against those who knocked. Before anybody could come it is a quarter."""
-        came, expected = self.came, self.expected
+        came, expected, now = self.came, self.expected, self._now - SOONEST
         for call in self.open:
-            came, expected = (
-                came + call.knocked,
-                expected + call.count * max(0, self._now - call.at - SOONEST) / (call.heard - call.at - SOONEST),
-            )
-        return max(LEAST_SHARE, min(1.0, (came + 0.5) / (expected + 2)))
+            came += call.knocked
+            if now > call.at:
+                expected += call.count * (now - call.at) / (call.heard - call.at - SOONEST)
+        share = (came + 0.5) / (expected + 2)
+        return LEAST_SHARE if share < LEAST_SHARE else min(share, 1.0)
 
     @property
     def unheard(self) -> int:
         """Called visitors who may still knock, present or not."""
-        return sum(max(0, call.count - call.knocked) for call in self.open)
+        total = 0
+        for call in self.open:
+            if call.count > call.knocked:
+                total += call.count - call.knocked
+        return total
 
     def measure(self, now: int, since: int, terms: Terms) -> None:
         """Counts those who must have heard of it by now."""
@@ -73,7 +77,9 @@ class Calls:
         for call in self.open:
             if call.after + 1 >= place:
                 break
-            some = max(0.0, present * call.count - call.knocked)
+            some = present * call.count - call.knocked
+            if some <= 0:
+                continue
             if call.upto >= place:
                 some = some * (place - 1 - call.after) / (call.upto - call.after)
             total += some
