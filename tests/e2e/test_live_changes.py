@@ -1,0 +1,107 @@
+"""A line that stands while the operator changes everything about its room: nobody loses the place."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import Gate, Shop, eventually, fetch, running
+
+pytestmark = pytest.mark.slow
+
+JSON = {"Accept": "application/json"}
+PEOPLE = 9
+ROLLS = 40.0  # seconds: three processes start one after the other, twice where an edit is noticed and asked for too
+ROOM = {"match": ["/checkout/**"], "rate": "1/day", "burst": 1}
+
+
+class Person:
+    """A visitor in line, with the ticket in a cookie jar."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.jar: dict[str, str] = {}
+        self.ask("/checkout")
+
+    def ask(self, path: str) -> Any:
+        reply = fetch(self.gate.url + path, cookies=self.jar, headers=JSON)
+        self.jar |= reply.cookies
+        return reply
+
+    def place(self) -> tuple[int, int, int]:
+        told = self.ask("/__gate/rooms/checkout/ticket").json()
+        return told["epoch"], told["number"], told["ahead"]
+
+    def enters(self) -> bool:
+        return bool(self.ask("/checkout").decision.startswith("forward"))
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Any:
+    shop = Shop(tmp_path)
+    with running(shop):
+        gate = Gate(tmp_path, {"origin": {"servers": [shop.url]}, "rooms": {"checkout": ROOM}})
+        with running(gate):
+            yield gate
+
+
+def reload(gate: Gate, **room: Any) -> None:
+    """The room of the config file is another one now, and every worker runs with it."""
+    before = {worker["config"] for worker in gate.status()["workers"]}
+    gate.settings["rooms"] = {"checkout": {**ROOM, **room}}
+    gate.write()
+
+    def applied() -> bool:
+        workers = [worker for worker in gate.status()["workers"] if worker["alive"]]
+        return len(workers) == 2 and not before & {worker["config"] for worker in workers}
+
+    eventually(applied, ROLLS, every=0.3, what=f"the workers run with {room}")
+
+
+def test_nobody_loses_the_place_whatever_is_changed(gate: Gate) -> None:
+    assert Person(gate).enters()  # the one token of today
+    people = []
+    for _ in range(PEOPLE):
+        people.append(Person(gate))
+        time.sleep(0.12)  # numbers are leased in blocks that live for 100 ms
+    places = [person.place() for person in people]
+    assert [number for _, number, _ in places] == sorted(number for _, number, _ in places)
+    assert [ahead for *_, ahead in places] == sorted(ahead for *_, ahead in places)
+
+    def kept(what: str) -> None:
+        now = [person.place() for person in people]
+        assert [place[:2] for place in now] == [place[:2] for place in places], what
+        assert all(new[2] <= old[2] for new, old in zip(now, places, strict=True)), what
+
+    for words in (
+        ("--rate", "2/day", "--burst", "5"),
+        ("--active", "1"),  # one is inside: the room is full
+        ("--session", "30m"),
+        ("--message", "Soon"),
+        ("--session", "config", "--rate", "config"),
+        ("hold",),
+        ("auto", "--active", "1"),
+    ):
+        gate.command("room", "checkout", *words)
+        kept(f"gate room checkout {' '.join(words)}")
+
+    hour = time.time() + 3600
+    opens = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
+    for room in (
+        {"maximum": 3},  # fewer than stand there already
+        {"order": "random", "opens": opens},  # the opening is past: nobody is shuffled who stands in line
+        {"order": "random", "opens": opens, "closes": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(hour))},
+        {"groups": {"members": {"share": "30%"}}},
+    ):
+        reload(gate, **room)
+        kept(f"reload with {room}")
+
+    newcomer = Person(gate)
+    gate.command("room", "checkout", "--rate", "5/second", "--burst", "1", "--active", "0")
+    order = []
+    for person in people:
+        eventually(person.enters, 30, every=0.1, what="the next in line enters")
+        order.append(person)
+    assert order == people
+    eventually(newcomer.enters, 30, every=0.1, what="and then the one who came last")
