@@ -194,6 +194,7 @@ class Ledger:
         """Whom a worker has let in while the store was away: id, epoch, number and expiry of each. How many were news."""
         self._open(now, terms, memory)
         self.bucket.level = min(self.bucket.level, -hold * terms.step)
+        self.full = 0  # what it gave before has been paid with all that was in it
         if min(called, self.last) > self.serving:
             self.calls.call(self.serving, min(called, self.last), self._through, terms)
             self.serving = min(called, self.last)
@@ -248,7 +249,8 @@ class Ledger:
         return max(self._through, self.serving - self.ready - self.calls.unheard)
 
     def remembered(self) -> Remembered:
-        return Remembered(self.epoch, self.last, self.serving, self._inside(), str(self.birth))
+        inside, birth = self._inside(), str(self.birth)
+        return Remembered(self.epoch, self.last, self.serving, inside, birth, admitted=self.admitted)
 
     # -- the parts, named as in room.lua
 
@@ -292,7 +294,9 @@ class Ledger:
     def _is_behind(self, memory: Remembered) -> bool:
         if memory.epoch != self.epoch:
             return memory.epoch > self.epoch
-        return memory.last > self.last or (memory.birth != "" and memory.birth != str(self.birth))
+        if memory.birth not in ("", str(self.birth)):
+            return True
+        return memory.last > self.last or memory.admitted > self.admitted
 
     def _turn(self, epoch: int) -> None:
         self.bases[self.epoch] = self.last

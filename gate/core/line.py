@@ -88,6 +88,7 @@ class Remembered:
     birth: str = ""
     least: int = 1  # epochs below this one are over: tickets were given without the store in the one before
     quiet: int = -1  # us since the caller sent its last call that was answered, by its steady clock; -1: there was none
+    admitted: int = 0  # who claims leaves no other trace in what a store has lost
 
 
 def away_number(now: float) -> int:

@@ -34,11 +34,11 @@ def keys_of(room: str) -> list[str]:
 
 
 def arguments(terms: Terms, known: Remembered) -> list[str | int | float | bytes]:
-    """ARGV 1 to 13 of every room script."""
+    """ARGV 1 to 14 of every room script."""
     active = -1 if terms.active is None else terms.active
     return [
         *(terms.step, terms.cost, terms.burst, active, round(terms.session * 1e6), terms.mode.value),
-        *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least, known.quiet),
+        *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least, known.quiet, known.admitted),
     ]
 
 

@@ -28,17 +28,24 @@ class Memory:
     def saw(self, room: str, state: RoomState) -> None:
         """An answer of the store. Answers may arrive in another order than they were given."""
         known = self.of(room)
-        seen = Remembered(state.epoch, state.last, state.serving, state.inside, state.birth, known.least)
-        if (seen.epoch, seen.last) >= (known.epoch, known.last):
-            seen = replace(seen, serving=max(seen.serving, known.serving))
-            self.rooms[room] = seen
+        if (state.epoch, state.last) >= (known.epoch, known.last):
+            same = (state.epoch, state.birth) == (known.epoch, known.birth)
+            self.rooms[room] = Remembered(
+                state.epoch,
+                state.last,
+                max(state.serving, known.serving),
+                state.inside,
+                state.birth,
+                known.least,
+                admitted=max(state.admitted, known.admitted) if same else state.admitted,
+            )
 
     def saw_ticket(self, room: str, epoch: int, number: int) -> None:
         """A signed ticket is proof of what the store once said, even when this process has forgotten."""
         known = self.of(room)
         if epoch > known.epoch or (epoch == known.epoch and number > known.last):
-            birth = known.birth if epoch == known.epoch else ""
-            self.rooms[room] = replace(known, epoch=epoch, last=max(known.last, number), birth=birth)
+            birth, admitted = (known.birth, known.admitted) if epoch == known.epoch else ("", 0)
+            self.rooms[room] = replace(known, epoch=epoch, last=max(known.last, number), birth=birth, admitted=admitted)
 
     def gave_without_store(self, room: str, epoch: int) -> None:
         """A ticket was given in ``epoch`` while the store was away: that epoch is over, once it is back."""
@@ -82,6 +89,6 @@ def _kept(room: Remembered) -> dict[str, Any]:
 
 
 def _highest(one: Remembered, other: Remembered) -> Remembered:
-    order: Callable[[Remembered], tuple[int, int]] = lambda room: (room.epoch, room.last)  # noqa: E731
+    order: Callable[[Remembered], tuple[int, int, int]] = lambda room: (room.epoch, room.last, room.admitted)  # noqa: E731
     best = max(one, other, key=order)
     return replace(best, serving=max(one.serving, other.serving), least=max(one.least, other.least))

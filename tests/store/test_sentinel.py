@@ -73,12 +73,7 @@ async def test_the_line_goes_on_when_the_master_is_killed(servers: SentinelServe
     assert seen.between(failover.promoted, time.time()) > 0.5 * AFTER * TERMS.per_second
 
 
-FORGOTTEN = pytest.mark.xfail(strict=True, reason="a gate remembers the last number, not how many have entered")
-
-
-@pytest.mark.parametrize(
-    "refill", [pytest.param(True, id="joins and claims"), pytest.param(False, id="claims alone", marks=FORGOTTEN)]
-)
+@pytest.mark.parametrize("refill", [True, False], ids=["joins and claims", "claims alone"])
 async def test_what_the_replica_had_not_heard_of_is_not_given_twice(servers: SentinelServers, refill: bool) -> None:
     """It was cut off a second before: it knows neither the last numbers nor the last tokens that were taken. The bucket takes
     longer to fill than the failover lasts, so that every token counts."""

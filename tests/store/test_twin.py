@@ -87,6 +87,7 @@ STEPS = st.one_of(
     st.tuples(st.just("terms"), TERMS),
     st.tuples(st.just("lose"), st.booleans()),
     st.tuples(st.just("fall behind"), st.integers(1, 5)),
+    st.tuples(st.just("forget admissions"), st.integers(1, 5)),
     st.tuples(st.just("quiet"), st.sampled_from([0, 250_000, 3 * SECOND])),
 )
 
@@ -128,6 +129,9 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                 case "fall behind":  # an old copy came back: the caller remembers more than the store
                     if memory.epoch:
                         memory = Remembered(memory.epoch, memory.last + value, memory.serving, memory.inside, memory.birth)
+                    continue
+                case "forget admissions":  # so did one that had heard of every number
+                    memory = replace(memory, admitted=scripts.state.admitted + value if memory.epoch else 0)
                     continue
                 case "quiet":  # the caller says how much time may have passed at most
                     memory = replace(memory, quiet=value)

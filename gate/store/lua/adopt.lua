@@ -3,17 +3,18 @@
 -- still let visitors in by themselves, and what they let in has been paid with it. Safe to repeat.
 --
 -- KEYS     see room.lua
--- ARGV     1-13 see room.lua; 14 the highest number the worker has called, 15 hold (us);
+-- ARGV     1-14 see room.lua; 15 the highest number the worker has called, 16 hold (us);
 --          then id, epoch, number and expiry (us, Unix time) of each of them, 1000 at most
 -- Returns  the state (see close), then: how many of them were news
 -- @include room
 
 open()
-line.level = math.min(line.level, -tonumber(ARGV[15]) * STEP)
-local called = math.min(tonumber(ARGV[14]), line.last)
+line.level = math.min(line.level, -tonumber(ARGV[16]) * STEP)
+line.full = 0 -- what it gave before has been paid with all that was in it
+local called = math.min(tonumber(ARGV[15]), line.last)
 if called > line.serving then call_up_to(called) end
 local news = 0
-for i = 16, #ARGV, 4 do
+for i = 17, #ARGV, 4 do
   local id, epoch, number, expires = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   if not is_spent(id, epoch, number) then
     news = news + 1

@@ -2,13 +2,13 @@
 -- same ticket gets the same seat, and pays once.
 --
 -- KEYS     see room.lua
--- ARGV     1-13 see room.lua; 14 ticket id, 15 its epoch, 16 its number
+-- ARGV     1-14 see room.lua; 15 ticket id, 16 its epoch, 17 its number
 -- Returns  the state (see close), then: status (entered, waiting, spent), expires (us, store's clock),
 --          due (us from now), ask again (us from now), reason
 -- @include room
 -- @include door
 
-local id, epoch, number = ARGV[14], tonumber(ARGV[15]), tonumber(ARGV[16])
+local id, epoch, number = ARGV[15], tonumber(ARGV[16]), tonumber(ARGV[17])
 open()
 
 local function spent() return close('spent', '0', '0', '0', 'rate') end

@@ -2,13 +2,13 @@
 -- everybody, and when its number is called right away, at the door.
 --
 -- KEYS     see room.lua
--- ARGV     1-13 see room.lua; 14 ticket id
+-- ARGV     1-14 see room.lua; 15 ticket id
 -- Returns  the state (see close), then: status (entered, waiting), number, epoch, expires (us, store's clock),
 --          due (us from now), ask again (us from now), reason
 -- @include room
 -- @include door
 
-local id = ARGV[14]
+local id = ARGV[15]
 open()
 local seat = tonumber(redis.call('ZSCORE', SEATS, id) or 0)
 local number = tonumber(redis.call('ZSCORE', READY, id) or 0)

@@ -12,6 +12,7 @@
 --        12 least   the epoch must be at least this: tickets were given without the store in the one before
 --        13 quiet   us since the caller sent its last call that was answered, by its own steady clock (-1: there was none):
 --                   more cannot have passed since anybody's last call
+--        14 admitted  of what the caller remembers: so many had entered
 --
 -- Room time is the store's clock in microseconds plus `skew`, which takes up its steps: room time never goes back, and never
 -- ahead by more than has passed.
@@ -24,6 +25,7 @@ local SESSION, MODE = tonumber(ARGV[5]), ARGV[6]
 local MEMORY = {
   epoch = tonumber(ARGV[7]), last = tonumber(ARGV[8]), serving = tonumber(ARGV[9]),
   inside = tonumber(ARGV[10]), birth = ARGV[11], least = tonumber(ARGV[12]),
+  admitted = tonumber(ARGV[14]),
 }
 local QUIET = tonumber(ARGV[13])
 
@@ -84,7 +86,8 @@ end
 -- line that a forgetful gate began anew.
 local function is_behind_memory()
   if MEMORY.epoch ~= line.epoch then return MEMORY.epoch > line.epoch end
-  return MEMORY.last > line.last or (MEMORY.birth ~= '' and MEMORY.birth ~= whole(line.birth))
+  if MEMORY.birth ~= '' and MEMORY.birth ~= whole(line.birth) then return true end
+  return MEMORY.last > line.last or MEMORY.admitted > line.admitted
 end
 
 local function refill()
