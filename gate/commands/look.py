@@ -85,7 +85,7 @@ def overview(found: dict[str, Any]) -> Group:
         )
     sales = table_of("Sale", "")
     for room in found["rooms"]:
-        facts = [f"{label.lower()} {text}" for label, text in sale_of(room, found["time"])]
+        facts = [f"{label.lower()} {text}" for label, text in sale_of(room, found["time"], briefly=True)]
         if facts:
             sales.add_row(escape(room["name"]), Text("; ".join(facts)))
     workers = table_of("Worker", "Pid", "Condition", "Heard", "Up", "Orders", "At the shop", numbers=numbers)
@@ -104,14 +104,18 @@ def overview(found: dict[str, Any]) -> Group:
     return Group(head, switches, *problems, rooms, *([sales] if sales.row_count else []), workers)
 
 
-def sale_of(room: dict[str, Any], now: float) -> Iterator[tuple[str, str]]:
-    """What a room has of a sale: names and values, in the order of its life."""
+def sale_of(room: dict[str, Any], now: float, *, briefly: bool = False) -> Iterator[tuple[str, str]]:
+    """What a room has of a sale: names and values, in the order of its life. ``briefly`` without what one would copy."""
+
+    def at(moment: float) -> str:
+        return far_off(moment, now) if briefly else f"{when(moment)} ({far_off(moment, now)})"
+
     if room["opens"] is not None:
-        yield "Opens" if now < room["opens"] else "Opened", f"{when(room['opens'])} ({far_off(room['opens'], now)})"
+        yield "Opens" if now < room["opens"] else "Opened", at(room["opens"])
     if room["closes"] is not None:
-        yield "Closes" if now < room["closes"] else "Closed", f"{when(room['closes'])} ({far_off(room['closes'], now)})"
+        yield "Closes" if now < room["closes"] else "Closed", at(room["closes"])
     if room["draw"] is not None:
-        yield "Draw", _draw(room["draw"])
+        yield "Draw", _draw(room["draw"], briefly=briefly)
     if room["maximum"] is not None:
         yield "Longest line", str(room["maximum"])
     if room["left"] is not None:
@@ -120,10 +124,12 @@ def sale_of(room: dict[str, Any], now: float) -> Iterator[tuple[str, str]]:
         yield "Groups", ", ".join(f"{group['name']} {group['share']:.0%}" for group in room["groups"])
 
 
-def _draw(draw: dict[str, Any]) -> str:
-    if draw["drawn"] is not None:
-        return f"of {draw['drawn']}, seed {draw['seed']}, commitment {draw['commitment']}"
-    return f"not yet, commitment {draw['commitment']}" if draw["commitment"] else "not yet"
+def _draw(draw: dict[str, Any], *, briefly: bool) -> str:
+    said = "not yet" if draw["drawn"] is None else f"of {draw['drawn']}"
+    if briefly:
+        return said
+    seed = f", seed {draw['seed']}" if draw["seed"] else ""
+    return said + seed + (f", commitment {draw['commitment']}" if draw["commitment"] else "")
 
 
 def _up(fine: bool, yes: str, no: str) -> Text:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from typer.testing import CliRunner
 
 from gate import keys
 from gate.commands import explain, operate
+from gate.core.instants import format_instant
 from gate.core.orders import RoomOrders
 from gate.core.words import RoomMode, Shedding, Switch
+from gate.heartbeat import RoomBeat
 from gate.operators import Operators, Role
 from tests.operator.conftest import Listener
 from tests.processes import free_port
@@ -90,6 +93,25 @@ def test_session_and_stock_of_a_room(gate: Listener) -> None:
     run(gate, "room", "checkout", "--left", "shop", "--session", "config")
     assert ordered(gate) == RoomOrders()
     assert "is not a number of pieces" in run(gate, "room", "checkout", "--left", "many").err
+
+
+def test_a_sale(gate: Listener) -> None:
+    now = time.time()
+    sale = f'opens: "{format_instant(now + 7270)}", order: random, maximum: 50000, groups: {{members: {{share: 30%}}}}'
+    gate.config.write_text(gate.config.read_text().replace("10/second}", f"10/second, {sale}}}"))
+    gate.stop()
+    gate.start()
+    gate.beat(rooms={"drop": RoomBeat(last=900, waiting=900, commitment="ab" * 32)})
+    shown = run(gate, "room", "drop")
+    assert re.search(r"Opens +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC \(in 2 h 1 min\)", shown.out)
+    assert re.search(f"Draw +not yet, commitment {'ab' * 32}", shown.out)
+    assert re.search(r"Longest line +50000", shown.out)
+    assert re.search(r"Groups +members 30%", shown.out)
+    brief = "opens in 2 h 1 min; draw not yet; longest line 50000; groups members 30%"
+    assert re.search(rf"drop +{brief}", run(gate, "status").out)
+    assert brief in run(gate, "top", "--count", "1").out
+    gate.beat(rooms={"drop": RoomBeat(drawn=812, commitment="ab" * 32, seed="cd" * 32)})
+    assert f"of 812, seed {'cd' * 32}, commitment {'ab' * 32}" in run(gate, "room", "drop", COLUMNS="250").out
 
 
 def test_what_a_change_does_to_the_wait_is_said_before_and_after(gate: Listener) -> None:
