@@ -105,3 +105,21 @@ def test_nobody_loses_the_place_whatever_is_changed(gate: Gate) -> None:
         order.append(person)
     assert order == people
     eventually(newcomer.enters, 30, every=0.1, what="and then the one who came last")
+
+
+def test_when_a_command_returns_its_order_is_in_force_at_every_worker(gate: Gate) -> None:
+    def decisions() -> set[str]:
+        return {fetch(gate.url + "/", headers=JSON).decision for _ in range(20)}
+
+    gate.command("fallback", "on")
+    assert decisions() == {"fallback; reason=ordered"}
+    gate.command("fallback", "auto")
+    assert decisions() == {"forward; reason=unguarded"}
+
+
+def test_a_room_that_is_sold_out_by_order_takes_nobody_until_there_is_more(gate: Gate) -> None:
+    gate.command("room", "checkout", "--left", "0", "--rate", "5/second")
+    assert all(fetch(gate.url + "/checkout", headers=JSON).decision.endswith("reason=sold-out") for _ in range(10))
+    assert 'gate_room_left{room="checkout"} 0.0' in fetch(gate.operator_url + "/metrics").text
+    gate.command("room", "checkout", "--left", "shop")
+    eventually(lambda: Person(gate).enters(), 10, what="there is more to sell")
