@@ -113,7 +113,8 @@ class Engine:
         self._limits_of = {name: limits_of(room, settings) for name, room in settings.rooms.items()}
         self._states: dict[str, RoomState] = {}
         self._store_up = False
-        self.told_at = 0.0  # when the store last told the state of the rooms; Unix time, seconds
+        self.told_at = 0.0  # when the store last told the state of all rooms; Unix time, seconds
+        self._told: dict[str, float] = {}  # and of each: on a cluster some may be on a node that is lost
         self._lanes: dict[str | None, Lane] = {}
         self._terms: dict[str, tuple[Orders, Snapshot, Terms]] = {}
         self._renewed: dict[str, Pass] = {}
@@ -147,6 +148,7 @@ class Engine:
         return replace(
             view,
             epoch=state.epoch,
+            told=self.now() - self._told[name] < STORE_LOST,
             serving=state.serving,
             last=state.last,
             waiting=state.waiting,
@@ -196,7 +198,7 @@ class Engine:
             if isinstance(answer, BaseException):
                 failed.append(answer)
             else:
-                self._states[name] = answer
+                self._states[name], self._told[name] = answer, self.now()
         if failed or any(entrance.local for entrance in self._entrances.values()):
             self._store_up = self._store_up and self.now() - self.told_at < STORE_LOST
         else:

@@ -43,6 +43,7 @@ class RoomBeat:
     commitment: str = ""  # of the draw: SHA-256 of the seed, hex
     seed: str = ""  # hex, and only once drawn: until then it is a secret
     left: int | None = None
+    told: bool = True  # by the store a moment ago
 
 
 @dataclass(frozen=True, slots=True)

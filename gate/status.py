@@ -332,7 +332,10 @@ def _problems(orders: Orders, beats: list[Beat], living: list[Beat]) -> list[str
     if any(beat.condition is Condition.LOCAL_SHARE for beat in living):
         found.append("The store does not answer: workers let their share of the rate in, each by itself.")
     elif living and not any(beat.store_up for beat in living):
-        found.append("The store does not answer: passes keep working, the line keeps its order.")
+        silent_rooms = sorted({name for beat in living for name, room in beat.rooms.items() if not room.told})
+        some = any(room.told for beat in living for room in beat.rooms.values())
+        about = f" about {', '.join(silent_rooms)}" if some and silent_rooms else ""
+        found.append(f"The store does not answer{about}: passes keep working, the line keeps its order.")
     elif not all(beat.store_up for beat in living):
         found.append("The store does not answer some of the workers.")
     if living and not any(beat.origin_up for beat in living):

@@ -113,8 +113,9 @@ def _newcomer(
         return Decision(Outcome.CLOSED, Reason.LINE_FULL, room=room.name, retry_after=FULL_RETRY)
     if ticket is None and not told.entry_failed:
         return Join(room)  # also without the store: then it is a place by time, behind everyone who has a number
-    if ticket is None or told.entry_failed or not (snapshot.store_up or snapshot.local):
-        return _wait(room, Reason.STORE, ticket, MISSED_RETRY if snapshot.store_up or snapshot.local else STORE_RETRY)
+    known = snapshot.knows(view)
+    if ticket is None or told.entry_failed or not known:
+        return _wait(room, Reason.STORE, ticket, MISSED_RETRY if known else STORE_RETRY)
     if snapshot.fallback_on:  # asked through a room endpoint: a token spent now would be a token lost
         return _wait(room, Reason.ORIGIN_DOWN, ticket, DOWN_RETRY)
     if view.mode is RoomMode.HOLD:

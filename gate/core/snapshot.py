@@ -20,6 +20,7 @@ class RoomView:
     active: int | None = None
     message: str = ""  # the operator's word to everybody in line
     session: float = 600.0  # seconds a pass lives after its last use
+    told: bool = False  # by the store a moment ago: its part that holds this room is there, whatever of others
     epoch: int = 1
     serving: int = 0  # the highest number called so far
     last: int = 0  # the highest number given so far
@@ -60,6 +61,10 @@ class Snapshot:
     overload: int = 0  # 0 none, 1 shed sheddable, 2 shed normal too: what the gate measured
     open_breakers: frozenset[str] = frozenset()  # names of routes whose breaker refuses right now
     rooms: Mapping[str, RoomView] = field(default_factory=dict)
+
+    def knows(self, view: RoomView) -> bool:
+        """May somebody enter this room now, by the store's word or by this worker's own share?"""
+        return self.store_up or self.local or view.told
 
     @property
     def shed_level(self) -> int:

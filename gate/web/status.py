@@ -106,7 +106,7 @@ def state_of(view: RoomView, snapshot: Snapshot) -> str:
         return "sold-out"
     if snapshot.fallback_on:
         return "fallback"
-    if not (snapshot.store_up or snapshot.local):
+    if not snapshot.knows(view):
         return "store"
     if view.mode is RoomMode.HOLD:
         return "hold"

@@ -16,7 +16,7 @@ from gate.store.line import Line, keys_of
 from gate.store.link import Link, StoreUnavailable
 from gate.store.orders import OrdersStore
 from gate.store.quotas import Quotas
-from tests.processes import eventually
+from tests.processes import Gate, Shop, eventually, fetch, running
 from tests.store.conftest import make_line
 from tests.store.rush import Rush
 from tests.stores import ClusterServers, Node, redis
@@ -259,6 +259,37 @@ async def test_a_node_without_a_replica_is_lost_with_its_rooms_alone(own_cluster
     for seen in others:
         assert seen.without_store == 0
         assert seen.longest_pause(when[0] - 0.5, when[1] + 2) < 1
+
+
+def test_a_gate_goes_on_with_the_rooms_that_it_can_reach(own_cluster: ClusterServers, tmp_path: Path) -> None:
+    """The whole way: visitors, a gate with two workers, the cluster."""
+    lost, other = own_cluster.room_on(0), own_cluster.room_on(1)
+    rooms = {name: {"match": [f"/{name}/**"], "rate": "50/second", "burst": 50} for name in (lost, other)}
+    shop = Shop(tmp_path)
+    gate = Gate(tmp_path, {"origin": {"servers": [shop.url]}, "rooms": rooms, "store": own_cluster.url})
+
+    def asked(room: str) -> str:
+        return fetch(f"{gate.url}/{room}/x").decision
+
+    with running(shop, gate):
+        for room in rooms:
+            assert asked(room) == f"forward; room={room}; reason=admitted"
+        own_cluster.nodes[0].kill()
+        waits = f"wait; room={lost}; reason=store"
+        eventually(lambda: all(asked(lost) == waits for _ in range(5)), what="its room waits")
+        status = f"{gate.url}/__gate/rooms/{{}}/status"
+        eventually(lambda: fetch(status.format(lost)).json()["state"] == "store", what="and says why")
+        assert fetch(status.format(other)).json()["state"] == "line"
+        ticket = fetch(f"{gate.url}/{lost}/x").cookies
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            assert asked(other) == f"forward; room={other}; reason=admitted"
+            time.sleep(0.03)  # its rate is for others, too
+        assert any(f"does not answer about {lost}" in problem for problem in gate.status()["problems"])
+        own_cluster.nodes[0].start()
+        eventually(
+            lambda: fetch(f"{gate.url}/{lost}/x", cookies=ticket).decision.startswith("forward"), 20, what="who waited enters"
+        )
 
 
 @pytest.mark.parametrize("own_cluster", [1], indirect=True)
