@@ -6,7 +6,6 @@ import gc
 import hashlib
 import os
 import random
-import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -315,7 +314,7 @@ def _keep_what_is_here() -> None:
 
 
 def _new_id() -> str:
-    return new_id(secrets.token_bytes)
+    return new_id(os.urandom)
 
 
 @contextlib.asynccontextmanager

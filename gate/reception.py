@@ -19,6 +19,7 @@ from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason
 from gate.eager import Pending, started
 from gate.store.local import Entrance
+from gate.web.metrics import Tally
 from gate.web.pages import Pages
 from gate.web.sheets import Return
 
@@ -26,7 +27,7 @@ _GAP = "%"  # stands for the ticket; in no cookie's name or attributes
 
 
 class Meter(Protocol):
-    def decided(self, decision: Decision) -> None: ...
+    def tally(self, decision: Decision) -> Tally: ...
 
 
 class Engine(Protocol):
@@ -53,14 +54,15 @@ class Desk:
         self._entrance = entrance
         self._to = Return(visit, room.name)
         self._snapshot: Snapshot | None = None
+        self._keyring: KeyRing | None = None
         self._open = False
         self._greetings: dict[tuple[Reason, float], Greeting | None] = {}
 
     def open(self) -> bool:
         """Is a newcomer to be given a number now, or a pass? Else the decision is another one."""
         engine = self._engine
-        if self._snapshot is not engine.snapshot:
-            self._snapshot = engine.snapshot
+        if self._snapshot is not engine.snapshot or self._keyring is not engine.keyring:
+            self._snapshot, self._keyring = engine.snapshot, engine.keyring
             self._greetings.clear()
             asked = decide(self._visit, engine.snapshot, engine.settings)
             self._open = isinstance(asked, Join) and not self._room.shadow
@@ -99,22 +101,20 @@ class Desk:
 class Greeting:
     """The answer to newcomers of one kind who wait for one reason. ``fields`` are those that all of them get."""
 
-    __slots__ = ("_cookie", "_decision", "_engine", "_welcome", "fields", "status")
+    __slots__ = ("_keyring", "_own", "_tally", "_welcome", "fields", "status")
 
     def __init__(self, engine: Engine, visit: Visit, decision: Decision, to: Return) -> None:
-        self._engine = engine
-        self._decision = decision
+        self._keyring = engine.keyring
+        self._tally = engine.meter.tally(decision)
         room = decision.room or ""
         name, cookie = set_cookie("ticket", room, _GAP, TICKET_AGE, secure=visit.scheme == "https")
-        self._cookie = name, *cookie.split(_GAP.encode())  # the name, and the value before and after the token
+        self._own = b"%%b: %%b\r\n%b: %b\r\n" % (name, cookie.replace(_GAP.encode(), b"%b"))
         self._welcome = engine.pages.welcome(visit, decision, engine.snapshot.rooms[room], engine.snapshot.taken, to)
         self.status = self._welcome.status
         self.fields: Fields = (*self._welcome.fields, (b"gate-decision", decision.label.encode()))
 
-    def answer(self, ticket: Ticket) -> tuple[Fields, bytes]:
-        """The fields that are the visitor's own, and the body."""
-        engine = self._engine
-        engine.meter.decided(self._decision)
-        retry, body = self._welcome.fill(ticket)
-        name, before, after = self._cookie
-        return (retry, (name, before + engine.keyring.sign_ticket(ticket).encode() + after)), body
+    def answer(self, ticket: Ticket) -> tuple[bytes, bytes]:
+        """The lines of the head that are the visitor's own, and the body."""
+        self._tally.count += 1
+        (name, seconds), body = self._welcome.fill(ticket)
+        return self._own % (name, seconds, self._keyring.ticket_token(ticket)), body

@@ -103,7 +103,11 @@ class KeyRing:
     # -- tickets
 
     def sign_ticket(self, ticket: Ticket) -> str:
-        """The token that :meth:`read_ticket` reads: what itsdangerous writes, in a tenth of its time.
+        """The token that :meth:`read_ticket` reads."""
+        return self.ticket_token(ticket).decode()
+
+    def ticket_token(self, ticket: Ticket) -> bytes:
+        """The same as bytes: what itsdangerous writes, in a tenth of its time.
 
         It would try whether zlib makes the payload shorter, too; random ids and numbers it never does.
         """
@@ -111,7 +115,7 @@ class KeyRing:
         text = urlsafe_b64encode(payload.encode()).rstrip(b"=")
         mac = self._ticket_mac.copy()
         mac.update(text)
-        return f"{text.decode()}.{urlsafe_b64encode(mac.digest()).rstrip(b'=').decode()}"
+        return b"%b.%b" % (text, urlsafe_b64encode(mac.digest()).rstrip(b"="))
 
     def read_ticket(self, token: str, room: str) -> Ticket:
         """The ticket in ``token``. Raises :class:`InvalidCredential`."""

@@ -157,7 +157,7 @@ class Door:
         plan = head.start.plan
         if plan is None:
             shared = self.shared.find(head)
-            if shared is None or not self.plans.knows_host(head) or not visitor.keeps:
+            if shared is None or not self.plans.knows_host(head.common) or not visitor.keeps:
                 return False
             visitor.send_whole(shared)
             return True

@@ -58,7 +58,7 @@ class Newcomers:
             if not _LOOKED_AT.isdisjoint([name for name, _ in fields]):
                 return False
             secure = (visitor_address(visitor.peer, fields, self._door.engine.trust).scheme or _scheme(secure)) == "https"
-        if not self._door.plans.knows_host(head):
+        if not common.accepted and not self._door.plans.knows_host(common):
             return False
         reads = common.reads or _read(common)
         key = head.start.line, secure, reads
@@ -94,7 +94,7 @@ class Newcomers:
         own, body = greeting.answer(entry.ticket)
         end = b"\r\n" if visitor.keeps else connection_line(1, keep=False) + b"\r\n"
         framing = b"content-length: %d\r\n" % len(body)
-        visitor.send_whole(b"".join((counter.start, self._door.date, lines(own), framing, end, body)))
+        visitor.send_whole(b"".join((counter.start, self._door.date, own, framing, end, body)))
 
 
 def _fields(lines_: list[bytes]) -> Headers:

@@ -95,10 +95,11 @@ class Common:
 
     ``plain``: the lines that go to the origin unchanged, each with its end. ``others``: lines of kind OTHER. ``cookies``: of
     further Cookie lines. ``named``: Connection names further fields. ``usual``: nothing of all that, and no Upgrade.
-    ``reads``: for the fast path, the form and the languages asked for.
+    For the fast paths, ``accepted``: its Host is one of ours; ``reads``: the form and the languages asked for.
     """
 
     __slots__ = (
+        "accepted",
         "cookies",
         "expects",
         "host",
@@ -112,6 +113,7 @@ class Common:
         "usual",
     )
 
+    accepted: bool
     cookies: list[bytes]
     expects: bool
     host: bytes
@@ -266,7 +268,7 @@ class Parser:
                 plain.append(line)
         common = Common()
         common.plain = b"\r\n".join(plain) + b"\r\n" if plain else b""
-        common.reads = None
+        common.accepted, common.reads = False, None
         self._weigh(common, special, minor)
         common.usual = not (common.named or common.upgrade or common.cookies)
         lasting = minor == 1 and len(rest) <= LONGEST_COMMON and len(lines) < self.limits.fields

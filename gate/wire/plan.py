@@ -150,9 +150,10 @@ class Plans:
         if start.plan is None and start.target.startswith(b"/") and not looks_at_visitor(visit, settings):
             start.plan = Plan(visit, room_for(visit, settings), route_for(visit, settings))
 
-    def knows_host(self, head: Head) -> bool:
+    def knows_host(self, common: Common) -> bool:
         """Was a request with this Host accepted before?"""
-        return self._hosts.find(head.common.host) is not None
+        common.accepted = common.accepted or self._hosts.find(common.host) is not None
+        return common.accepted
 
     def _refresh(self, plan: Plan, snapshot: Snapshot) -> None:
         """Ask :func:`decide` what happens to a visitor with a good pass, while ``snapshot`` is in force."""
@@ -194,7 +195,7 @@ class Plans:
             self._refresh(plan, snapshot)
         template = plan.template
         common = head.common
-        if template is None or not common.usual:
+        if template is None or not common.usual or (template.guarded and not head.cookie):
             return None
         if visitor.common is not common and not self._place(visitor, common):
             return None

@@ -69,13 +69,15 @@ class MemoryQuotas:
 @dataclass
 class MemoryMeter:
     decisions: list[Decision] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
 
     def decided(self, decision: Decision) -> None:
         self.decisions.append(decision)
 
     def tally(self, decision: Decision) -> Tally:
-        return Tally()
+        self.tallies.append(Tally())
+        return self.tallies[-1]
 
     def answered(self, seconds: float) -> None:
         self.results.append(Result(status=200, seconds=seconds))
