@@ -256,7 +256,7 @@ def _room_beat(view: RoomView) -> heartbeat.RoomBeat:
     return heartbeat.RoomBeat(
         **{name: getattr(view, name) for name in names},
         commitment=commitment(view.seed) if view.seed else "",
-        seed=view.seed.hex() if view.drawn else "",
+        seed=view.seed.hex() if view.drawn > 0 else "",
     )
 
 

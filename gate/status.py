@@ -306,9 +306,10 @@ def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat) -> Room
 
 
 def _draw(room: Room, beat: RoomBeat) -> DrawStatus | None:
-    if room.order is not Order.RANDOM and not beat.drawn:
+    drawn = beat.drawn if beat.drawn > 0 else None  # less: nobody was there to be drawn
+    if room.order is not Order.RANDOM and drawn is None:
         return None
-    return DrawStatus(commitment=beat.commitment or None, drawn=beat.drawn or None, seed=beat.seed or None)
+    return DrawStatus(commitment=beat.commitment or None, drawn=drawn, seed=beat.seed or None)
 
 
 def _room_problems(room: RoomStatus, now: float) -> Iterator[str]:

@@ -199,9 +199,10 @@ def test_a_sale_shows_its_times_and_its_draw() -> None:
 
 def test_what_an_operator_of_a_sale_should_know() -> None:
     assert sale(RoomBeat(waiting=99), after=-1).problems == []
-    assert sale(RoomBeat(last=50), after=60).problems == [
-        "drop has opened, and nobody was drawn: it is first come, first served."
-    ]
+    for drawn in (0, -1):  # not yet, or there was nobody
+        assert sale(RoomBeat(last=50, drawn=drawn), after=60).problems == [
+            "drop has opened, and nobody was drawn: it is first come, first served."
+        ]
     assert sale(RoomBeat(waiting=100), after=-1).problems == ["The line of drop is full (100): newcomers get no place."]
     assert sale(RoomBeat(left=0), after=-1).problems == ["drop is sold out, says the shop: nobody new enters."]
     shares = replace(BEAT, condition=Condition.LOCAL_SHARE, store_up=False)
