@@ -4,8 +4,42 @@ import asyncio
 
 import pytest
 
+from gate.core.settings import Visitors
 from gate.wire import protocol
 from tests.wire.rig import DEADLINE, eventually
+
+
+def test_what_is_waited_for_and_taken_by_default():
+    visitors = Visitors()
+    assert (visitors.head, visitors.keep_alive, visitors.stall, visitors.body_rate) == (10, 15, 30, 500)
+    assert (visitors.max_head, visitors.max_fields, visitors.max_target) == (16 << 10, 100, 8 << 10)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"max_head": "48KiB", "max_fields": 300, "max_target": "32KiB"},
+        {"max_head": 2000, "max_fields": 9, "max_target": 99},
+    ],
+    ids=["by default", "more", "less"],
+)
+async def test_heads_are_bounded_as_the_config_says(start, config):
+    """RFC 6585 section 5 (431), RFC 9110 section 15.5.15 (414): up to the bound, and not a byte more."""
+    gate = await start(visitors=config)
+    limits = gate.door.limits
+    around = {
+        414: ["GET /" + "a" * (limits.target - 1 + more) + " HTTP/1.1\r\nHost: shop.test\r\n\r\n" for more in (0, 1)],
+        431: ["GET /x HTTP/1.1\r\nHost: shop.test\r\n" + "A: b\r\n" * (limits.fields - 1 + more) + "\r\n" for more in (0, 1)],
+    }
+    start_line = "GET /x HTTP/1.1\r\nHost: shop.test\r\nA: \r\n\r\n"
+    heads = [start_line.replace("A: ", "A: " + "b" * (limits.head - len(start_line) + more)) for more in (0, 1)]
+    for status, (most, too_much) in [*around.items(), (431, heads)]:
+        for head, expected in ((most, 200), (too_much, status), (most, 200)):
+            visitor = await gate.visitor()
+            await visitor.send(head.encode())
+            assert (await visitor.answer())[0] == expected
+    assert len(gate.origin.heads) == 6
 
 
 async def test_the_head_deadline(start):

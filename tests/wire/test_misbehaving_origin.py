@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.wire.rig import Origin, eventually
+from tests.wire.rig import Origin, answer_ok, eventually
 
 DEADLINE = 10.0
 
@@ -30,6 +30,14 @@ def saying(*pieces, close=True, times=1):
             await side.ended()
 
     return script
+
+
+async def is_well(gate):
+    """The control: once the origin behaves, so does the gate (a dead gate passes most tests of what must not happen)."""
+    gate.origin.script = answer_ok
+    visitor = await gate.visitor()
+    assert (await visitor.get("/control"))[2] == b"GET /control 0"
+    visitor.close()
 
 
 GARBAGE = {
@@ -66,6 +74,7 @@ async def test_garbage_becomes_the_fallback_page(start, what):
     assert gate.meter.results[-1].trouble == "garbage"
     assert await gate.origin.sides[0].ended()  # never used again
     assert gate.engine.shop.overload.current == 0
+    await is_well(gate)
 
 
 TRUNCATED = {
@@ -85,6 +94,7 @@ async def test_a_truncated_answer_never_looks_complete(start, what):
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await visitor.get("/x")
     assert gate.engine.shop.overload.current == 0
+    await is_well(gate)
 
 
 async def test_a_reset_in_the_middle_of_a_close_delimited_answer_cuts_the_visitor(start):
@@ -277,6 +287,27 @@ async def test_a_routes_fallback_replaces_a_failure(start):
     assert (status, body) == (200, b'{"rate": 7}')
     assert (await visitor.get("/other"))[2] == b"oops"
     assert len(gate.origin.sides) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "commands", "stocks"),
+    [
+        ("/checkout/done", [b"left=40", b"Release , LEFT=39"], [40, 39]),
+        ("/checkout/done", [b"left=0"], [0]),
+        ("/checkout/done", [b"left=", b"left=-1", b"left=1e3", b"left=99999999999", b"left", b"unknown=3"], []),
+        ("/about", [b"left=40"], []),  # of which room?
+    ],
+    ids=str,
+)
+async def test_the_shop_says_what_is_left(start, path, commands, stocks):
+    gate = await start(saying(ok(b"bye", *(b"Gate-Command: " + command for command in commands)), close=False))
+    visitor = await gate.visitor()
+    _, fields, _ = await visitor.get(path, gate.pass_cookie(id="p1"))
+    assert "gate-command" not in fields
+    await gate.engine.drain()
+    line = gate.engine._lines["checkout"]
+    assert line.stocks == stocks
+    assert line.released == (["p1"] if any(b"elease" in command for command in commands) else [])
 
 
 async def test_commands_reach_the_engine_and_not_the_visitor(start):

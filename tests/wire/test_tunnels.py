@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from gate.wire.deadlines import Wheel
+from gate.wire.tunnel import LOOK
+
 UPGRADE = (
     "Connection: Upgrade",
     "Upgrade: websocket",
@@ -62,6 +65,10 @@ async def test_an_origin_that_does_not_switch(start):
     status, _, body = await visitor.get("/live", *UPGRADE)
     assert (status, body) == (200, b"GET /live 0")
     assert (await visitor.get("/next"))[0] == 200
+
+
+def test_the_pass_is_looked_at_often_enough_to_end_a_tunnel_within_a_minute():
+    assert LOOK + 2 * Wheel().tick < 60 - 2  # an order to take a pass back is in force within 2 s
 
 
 @pytest.mark.parametrize("why", ["expired", "revoked"])
