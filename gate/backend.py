@@ -10,20 +10,23 @@ import io
 import json
 import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from gate import __version__, audit, config, examination, heartbeat, logs, private
+from gate import __version__, audit, config, examination, heartbeat, keys, logs, private
 from gate.core.orders import Orders
 from gate.core.settings import Settings
 from gate.preview import Preview, preview_of
 from gate.private import NotKept
 from gate.status import DrawStatus, Status, gather, view_of
+from gate.store.gates import Ring, meet
 from gate.store.link import Link, StoreUnavailable
 from gate.store.orders import OrdersStore
 from gate.web.backend import Reload
@@ -32,6 +35,7 @@ from gate.web.emails import Emails, write_csv
 ORDERS_FILE = "orders.json"
 HISTORY = 150  # points of each room's recent past …
 HISTORY_EVERY = 4.0  # … seconds apart: ten minutes
+MEET_EVERY = 5.0  # seconds between two words to the other gates about our keys
 RECALLED = 100_000  # audit entries looked through for draws that were recorded before a restart
 
 
@@ -83,6 +87,8 @@ class Backend:
         self.orders = self._file.read() or Orders()
         self._config_path = config_path
         self._store = OrdersStore(link, clock=clock)
+        self._link = link
+        self._met = float("-inf")  # when the other gates were last asked for their keys
         self._supervisor = supervisor
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -215,6 +221,22 @@ class Backend:
             if stored != self.orders:
                 self._save(stored)
                 self.orders = stored
+        await self._meet()
+
+    async def _meet(self) -> None:
+        """Other gates on the same store must know our key, and we theirs."""
+        now = self._clock()
+        if 0 <= now - self._met < MEET_EVERY:
+            return
+        self._met, name = now, f"{socket.gethostname()}:{self.state}"
+        try:
+            mine = Ring.of(name, keys.load(self.state).ring(now))
+            others = await meet(self._link, sha256(name.encode()).hexdigest()[:12], mine, now)
+        except (keys.BadKeyFile, private.Unsafe, OSError, StoreUnavailable):
+            return  # said elsewhere
+        strange = sorted({other.name for other in others if not mine.agrees_with(other)})
+        text = "has another key ring: its visitors lose their place here, and ours there. Copy keys.json from one to the other."
+        self._problem("keys", f"Gate {', '.join(strange)} {text}" if strange else None)
 
     # ------------------------------------------------------------------ audit
 
