@@ -81,6 +81,16 @@ def test_files_named_in_the_docs_exist():
     assert [name for name in sorted(names) if not (ROOT / name).exists() and "…" not in name] == []
 
 
+def test_tests_named_in_the_docs_exist():
+    """`file.py::test`: in tests/wire/ when it has no folder."""
+    named = set(re.findall(r"`((?:tests/[\w/]+/)?test_\w+\.py)::(test_\w+)`", ALL))
+    assert len(named) > 30
+    for file, name in sorted(named):
+        path = ROOT / file if "/" in file else ROOT / "tests/wire" / file
+        assert path.exists(), file
+        assert re.search(rf"^ *(?:async )?def {name}\(", path.read_text(), re.MULTILINE), f"{file}::{name}"
+
+
 @pytest.mark.slow
 def test_every_command_of_the_readme_works_on_the_readmes_config(tmp_path):
     shop = Shop(tmp_path)

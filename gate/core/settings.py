@@ -44,6 +44,7 @@ from gate.core.notation import (
     parse_rate,
     text_schema,
 )
+from gate.core.path import MAX_TARGET
 from gate.core.words import Order, RouteClass
 
 __all__ = ["EDGE_PRESETS", "Network", "parse_duration", "parse_rate"]
@@ -78,7 +79,7 @@ class Visitors(Model):
     """The largest request head; larger ones get 431."""
     max_fields: Positive = 100
     """The most header fields of a request."""
-    max_target: Size = 8 << 10
+    max_target: Size = Field(8 << 10, le=MAX_TARGET)
     """The longest request target; longer ones get 414."""
     connections: Positive = 20_000
     """The most connections per worker, and never more than 90 % of the files it may open; further ones get 503."""
