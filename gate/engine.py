@@ -37,11 +37,13 @@ from gate.store.line import Line
 from gate.store.link import StoreUnavailable
 from gate.store.local import Entrance, Policy
 from gate.store.quotas import Quotas
+from gate.web.forms import seal
 from gate.web.metrics import Tally
 from gate.web.pages import Pages
 
 FORM_LIMIT = Limit.model_validate({"match": "/__gate/notify-me", "rate": "5/minute", "by": "address"})
 RENEWALS_KEPT = 4096
+STOCK = 10**9  # pieces, the most that a shop can say
 STORE_LOST = 1.5  # seconds without a word until the store counts as away: one late answer sends nobody to the end of a pause
 _CACHE_NAMES = frozenset((b"cache-control", b"cdn-cache-control", b"surrogate-control", b"expires"))
 _PRIVATE: Fields = (
@@ -263,20 +265,23 @@ class Engine:
 
     # ------------------------------------------------------------------ answering
 
-    def answer(self, visit: Visit, decision: Decision) -> Answer:
-        """The gate's own response to every decision that is not forwarded."""
-        answer = self._render(visit, decision)
+    def answer(self, visit: Visit, decision: Decision, body: bytes | None = None) -> Answer:
+        """The gate's own response to every decision that is not forwarded. ``body``: a form that the page is to keep."""
+        answer = self._render(visit, decision, body)
         self.meter.decided(decision)
         cookies = self.cookies(visit, decision)
         if cookies:  # whatever a canned answer says of caches: this one is somebody's own
             answer = Answer(answer.status, (*(f for f in answer.headers if f[0] not in _CACHE_NAMES), *_PRIVATE), answer.body)
         return answer.plus((b"gate-decision", decision.label.encode()), *cookies)
 
-    def _render(self, visit: Visit, decision: Decision) -> Answer:
+    def _render(self, visit: Visit, decision: Decision, body: bytes | None = None) -> Answer:
         now = self.now()
         match decision.outcome:
             case Outcome.WAIT:
-                return self.pages.waiting(visit, decision, self.snapshot.rooms[decision.room or ""], now)
+                kept = None
+                if body is not None and decision.ticket is not None:
+                    kept = seal(self.keyring, visit, decision.ticket, body, now)
+                return self.pages.waiting(visit, decision, self.snapshot.rooms[decision.room or ""], now, kept=kept)
             case Outcome.CLOSED:
                 return self.pages.closed(visit, decision, self.snapshot.rooms[decision.room or ""])
             case Outcome.LIMIT:
@@ -365,10 +370,15 @@ class Engine:
         return found
 
     def on_command(self, visit: Visit, decision: Decision, value: bytes) -> None:
-        """The origin's ``Gate-Command``. ``release``: this visitor is done, the seat is free, the pass is over."""
+        """The origin's ``Gate-Command``: a list. ``release``: this visitor is done, the seat is free, the pass is over.
+        ``left=40``: so much is left to sell in the room that the request was for."""
         carried = decision.granted or decision.held
-        if value.strip().lower() == b"release" and carried is not None:
-            self._later(self._lines[carried.room].release(carried.id))
+        for command in value.lower().split(b","):
+            word, _, number = command.strip().partition(b"=")
+            if word == b"release" and carried is not None:
+                self._later(self._lines[carried.room].release(carried.id))
+            elif word == b"left" and decision.room is not None and number.isdigit() and int(number) <= STOCK:
+                self._lines[decision.room].stock(int(number))
 
     def _later(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.ensure_future(work)

@@ -254,11 +254,14 @@
   }
 {% endif %}
 
-  // What was sent with a form is not sent again behind the visitor's back.
+  // What was sent with a form is not sent again behind the visitor's back: what is kept is shown, with a button.
   function leave() {
     over = true;
+    if (el("kept")) return el("form").submit();
     become("called", "", again ? said.resend : "");
-    if (again) { el("on").hidden = false; el("form").hidden = el("keep").hidden = true; } else location.reload();
+    if (!again) return location.reload();
+    el("on").hidden = false; el("form").hidden = el("keep").hidden = el("sent").hidden = true;
+    say(text("why"), true);
   }
 
   function step() {
@@ -281,7 +284,7 @@
     return function (event) {
       try { return work(event); } catch (e) {
         over = true;
-        setTimeout(function () { if (again) location.href = again; else location.reload(); }, 30000);
+        setTimeout(function () { el("form").submit(); }, 30000);
       }
     };
   }

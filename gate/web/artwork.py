@@ -21,7 +21,7 @@ from gate.web.templates import Prepared, Templates, is_template
 
 MAX_LOGO = 6 << 10
 _FRAMING = {"content-length", "transfer-encoding", "connection", "trailer", "upgrade", "keep-alive"}
-_TEMPLATES = ("waiting", "fallback", "notice")
+_TEMPLATES = ("waiting", "fallback", "notice", "form")
 
 
 class PageError(ValueError):

@@ -20,6 +20,7 @@ from gate.core.words import Reason
 from gate.web import sentences
 from gate.web.artwork import Artwork
 from gate.web.documents import JSON, PRIVATE, problem, retry_field, text, to_json
+from gate.web.forms import KeptForm
 from gate.web.languages import Language
 from gate.web.links import way_back
 from gate.web.sheets import Return, Sheet
@@ -43,14 +44,24 @@ class Pages:
 
     # ------------------------------------------------------------------ the room
 
-    def waiting(self, visit: Visit, decision: Decision, view: RoomView, now: float, *, back: str | None = None) -> Answer:
-        """In line: place, wait and when to ask again. ``back`` (a checked path) says where to go on, if not here."""
+    def waiting(
+        self,
+        visit: Visit,
+        decision: Decision,
+        view: RoomView,
+        now: float,
+        *,
+        back: str | None = None,
+        kept: str | None = None,
+    ) -> Answer:
+        """In line: place, wait and when to ask again. ``back`` (a checked path) says where to go on, if not here. ``kept``: a
+        form that the visitor has sent (:func:`gate.web.forms.seal`)."""
         seen = standing(decision, view, self.draw())
         status = self.settings.rooms[view.name].status
         if visit.accepts == "json":
             body = to_json(_document(self.language(visit), seen, decision, view))
             return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *JSON), body)
-        return self._room_page(visit, decision, view, seen, now, status=status, back=back)
+        return self._room_page(visit, decision, view, seen, now, status=status, back=back, kept=kept)
 
     def welcome(self, visit: Visit, decision: Decision, view: RoomView, now: float, to: Return) -> "Welcome":
         """What :meth:`waiting` answers to all who wait like ``visit``, but for the place; good as long as ``view`` is."""
@@ -83,10 +94,20 @@ class Pages:
         return Answer(200, (*PRIVATE, *JSON), to_json(facts))
 
     def _room_page(
-        self, visit: Visit, decision: Decision, view: RoomView, seen: Standing, now: float, *, status: int, back: str | None
+        self,
+        visit: Visit,
+        decision: Decision,
+        view: RoomView,
+        seen: Standing,
+        now: float,
+        *,
+        status: int,
+        back: str | None,
+        kept: str | None = None,
     ) -> Answer:
         language = self.language(visit)
-        body = self.sheet(language, view, seen, decision.reason).fill(seen, view, now, Return(visit, view.name, back))
+        to = Return(visit, view.name, back, kept)
+        body = self.sheet(language, view, seen, decision.reason).fill(seen, view, now, to)
         return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *self.line_fields(language)), body)
 
     def sheet(self, language: Language, view: RoomView, seen: Standing, reason: Reason) -> Sheet:
@@ -201,6 +222,20 @@ class Pages:
         """The invitation does not count, and why; ``back``, a checked path, leads into the line that everybody stands in."""
         words = sentences.UNINVITED[why_], sentences.AS_EVERYBODY
         return self._notice(visit.accepts, visit.languages, status, words, (sentences.JOIN, back))
+
+    def form(self, visit: Visit, kept: KeptForm) -> Answer:
+        """200: what was kept, to be sent again with one press."""
+        language = self.language(visit)
+        prepared = self._art.of(language, "form")
+        rows = b"".join(
+            b'<dt dir="auto">%b</dt><dd dir="auto">%b</dd>' % (text(name), text(value)) for name, value in kept.shown()
+        )
+        body = prepared.fill({"to": text(kept.to), "rows": rows, "inputs": kept.inputs()})
+        return Answer(200, (*PRIVATE, *_html_fields(language), (b"content-security-policy", prepared.policy)), body)
+
+    def not_resent(self, visit: Visit, status: int, back: str) -> Answer:
+        """The form is too old, or somebody else's: it has to be filled in once more."""
+        return self._notice(visit.accepts, visit.languages, status, sentences.NOT_RESENT, (sentences.GO_ON, back))
 
     def kept(self, visit: Visit) -> Answer:
         """202: the address is written down, or was already; the answer does not tell which."""

@@ -44,6 +44,11 @@ ENTERED = _("You are in.")
 NO_PLACE_YET = _("We cannot give out places in line right now. This page keeps trying and takes one for you as soon as it can.")
 
 # What the page's script says by itself.
+SENT = {
+    "kept": _("You sent a form. It is kept on this page: once you are in, you can send it again with one press."),
+    "lost": _("You sent a form. It was not passed on and could not be kept: once you are in, please fill it in again."),
+}
+NOT_RESENT = (_("Please fill it in again"), _("The form that you sent before is not kept any more. Nothing was sent."))
 RESEND = _("You came here by sending a form. It was not passed on, so please send it once more.")
 LOST = _("We cannot reach the shop from here. Is your device online? We keep trying, and your place is kept.")
 COOKIES = _("Your browser refuses cookies, so we cannot keep your place. Please allow them for this shop, then reload.")

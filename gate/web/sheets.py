@@ -16,6 +16,8 @@ from gate.web.status import draw_of
 from gate.web.templates import Prepared
 
 _HIDDEN = b" hidden"
+_NEVER = b"86400"
+_SENT = b'<p class="word" id="sent">%b</p>'
 _GAPS = (  # what a request fills in, as it comes in the page
     *(
         "title",
@@ -25,7 +27,9 @@ _GAPS = (  # what a request fills in, as it comes in the page
         "place",
         "wait",
         "more",
+        "sent",
         "back",
+        "door",
         "back",
         "resend",
         "again",
@@ -37,18 +41,25 @@ _GAPS = (  # what a request fills in, as it comes in the page
 
 
 class Return:
-    """Where a visitor goes on: to ``back``, a path; and by which link of ours, when what was sent must be sent again."""
+    """Where a visitor goes on: to ``back``, a path; and by which link of ours, when what was sent must be sent again.
 
-    __slots__ = ("again", "back", "refresh", "resend")
+    ``kept``: what was sent is on the page. A page that loads again by itself would lose it.
+    """
 
-    def __init__(self, visit: Visit, room: str, back: str | None = None) -> None:
+    __slots__ = ("again", "back", "door", "refresh", "resend", "sent")
+
+    def __init__(self, visit: Visit, room: str, back: str | None = None, kept: str | None = None) -> None:
         resend = back is not None or visit.method not in ("GET", "HEAD")
         back = back or way_back(visit)
         again = again_link(room, back) if resend else ""
         self.back = text(back)
         self.again = text(again)
-        self.refresh = text(f";url={again}") if again else b""
+        self.refresh: bytes | None = text(f";url={again}") if again else b""
         self.resend = b'<input type="hidden" name="resend" value="1">' if resend else b""
+        self.door, self.sent = b"pass", "lost" if resend else ""
+        if kept is not None:
+            self.again, self.refresh, self.door, self.sent = b"", None, b"form", "kept"
+            self.resend = b'<input type="hidden" name="form" id="kept" value="%b">' % text(kept)
 
 
 class Sheet:
@@ -69,6 +80,7 @@ class Sheet:
         self._left, self._few, self._here, self._drawn = (
             text(language.text(sentence)) for sentence in (sentences.LEFT, sentences.FEW, sentences.HERE, sentences.DRAWN)
         )
+        self._sent = {"": b"", **{each: _SENT % text(language.text(said)) for each, said in sentences.SENT.items()}}
         self._facts = b'data-room="%b" data-state="%b" ' % (view.name.encode(), state.encode())
         draw = draw_of(view)
         self._page = prepared.with_filled(
@@ -106,13 +118,15 @@ class Sheet:
             facts += b' data-until="%d"' % max(0, math.ceil(view.opens - now))
         return self._page % (
             b"(%b) %b" % (people, self._title) if self._lined and ahead else self._title,
-            b"%d%b" % (max(2, seconds), to.refresh),
+            _NEVER if to.refresh is None else b"%d%b" % (max(2, seconds), to.refresh),
             facts,
             b"" if card else _HIDDEN,
             self._place(ahead or 0, people) if ahead is not None else b"",
             self._span(seen.wait) if card and self._lined and seen.wait is not None else b"",
             self._more(seen, view) if view.draw or view.left is not None else b"",
+            self._sent[to.sent],
             to.back,
+            to.door,
             to.back,
             to.resend,
             b"%d" % seconds,

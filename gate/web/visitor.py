@@ -26,11 +26,13 @@ from gate.private import NotKept
 from gate.web.authorize import authorize
 from gate.web.documents import PRIVATE
 from gate.web.emails import BadAddress, Emails, parse_address
+from gate.web.forms import KeptForm, OverForm, UnknownForm, unseal
 from gate.web.links import checked_path
 from gate.web.pages import Pages
 from gate.web.status import StatusBoard
 
 MAX_MAIL_FORM = 2048  # bytes
+MAX_KEPT_FORM = 20_000  # and the kept form, which is longer than what it keeps
 MAX_PASS_FORM = 8192  # it names a path of up to 2 KiB, percent-encoded
 STALE = 10.0  # seconds without a new snapshot, and this worker is not ready
 _PRIVATE_NAMES = frozenset(name for name, _ in PRIVATE)
@@ -79,6 +81,7 @@ def visitor_app(engine: Engine, emails: Emails) -> Starlette:
             Route("/__gate/rooms/{room}/status", endpoints.status, methods=["GET"]),
             Route("/__gate/rooms/{room}/ticket", endpoints.ticket, methods=["GET"]),
             Route("/__gate/rooms/{room}/pass", endpoints.claim, methods=["POST"]),
+            Route("/__gate/rooms/{room}/form", endpoints.form, methods=["POST"]),
             Route("/__gate/notify-me", endpoints.notify_me, methods=["POST"]),
             _whatever(Route("/__gate/authorize", endpoints.authorize)),
             _whatever(Route("/__gate/authorize/{rest:path}", endpoints.authorize)),
@@ -144,6 +147,40 @@ class Endpoints:
         if decision.outcome is not Outcome.FORWARD and form.get("resend"):
             return self._go(visit, decision, f"/__gate/rooms/{name}/ticket?to={quote(back, safe='')}", inside=True)
         return self._go(visit, decision, back)
+
+    async def form(self, request: Request) -> Response:
+        """A form that was sent before the wait, as the line page has kept it. In line: the page again. Inside: what was sent,
+        to be sent again with one press, and only to whom it was kept for."""
+        visit, name = visit_of(request), request.path_params["room"]
+        engine = self._engine
+        if name not in engine.settings.rooms:
+            return self._problem(visit, 404, "no such room")
+        if is_foreign(visit):
+            return self._problem(visit, 403, "sent from another site")
+        try:
+            given = dict(_pairs(await body_of(request, MAX_KEPT_FORM)))
+        except TooMuch:
+            return self._problem(visit, 413, f"at most {MAX_KEPT_FORM} bytes")
+        back, sealed = checked_path(given.get("to", "")) or "/", given.get("form", "")
+        try:
+            kept = unseal(engine.keyring, sealed, name, engine.now())
+        except OverForm:
+            return response(engine.pages.not_resent(visit, 410, back))
+        except UnknownForm:
+            return response(engine.pages.not_resent(visit, 400, back))
+        if not _is_of(kept, visit, name):
+            return response(engine.pages.not_resent(visit, 403, back))
+        decision = await engine.consider_room(visit, name)
+        if decision.outcome is Outcome.FORWARD:
+            carried = decision.granted or decision.held
+            if carried is not None and carried.id != kept.ticket:
+                return self._personal(visit, decision, engine.pages.not_resent(visit, 403, back))
+            return self._personal(visit, decision, engine.pages.form(visit, kept))
+        if decision.outcome is Outcome.WAIT and (decision.ticket is None or decision.ticket.id == kept.ticket):
+            view, now = engine.snapshot.rooms[name], engine.now()
+            page = engine.pages.waiting(visit, decision, view, now, back=back, kept=sealed)
+            return self._personal(visit, decision, page)
+        return self._page(visit, decision, name, back)
 
     def _standing(self, visit: Visit, decision: Decision, name: str, *, waiting: int) -> Response:
         pages, now = self._engine.pages, self._engine.now()
@@ -317,6 +354,12 @@ def _pairs(form: bytes) -> list[tuple[str, str]]:
         return parse_qsl(form.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
     except ValueError:
         return []
+
+
+def _is_of(kept: KeptForm, visit: Visit, room: str) -> bool:
+    """Does the visitor carry the ticket that it was kept for, or the pass of it?"""
+    ticket, held = visit.tickets.get(room), visit.passes.get(room)
+    return kept.ticket in (ticket.id if ticket is not None else None, held.id if held is not None else None)
 
 
 def _plain(status: int, document: dict[str, bool]) -> Answer:

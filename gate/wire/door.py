@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, Self
 from gate.core.decide import decide
 from gate.core.decision import Ask, Decision, Entry
 from gate.core.facts import Refusal, read_visit
+from gate.core.kept import keeps_form
 from gate.core.settings import Route, Visitors
 from gate.core.visit import Headers, Visit
 from gate.core.words import Outcome, Reason
@@ -22,6 +23,7 @@ from gate.wire.deadlines import Wheel
 from gate.wire.exchange import Exchange
 from gate.wire.handover import Handover, Shared
 from gate.wire.heads import BODIED, RETRY_LATER, lines, request_framing
+from gate.wire.keeping import Keeping
 from gate.wire.newcomers import Newcomers
 from gate.wire.origin import Origins
 from gate.wire.parser import Head, Limits, Parser, upgrade_of
@@ -233,6 +235,8 @@ class Door:
             Exchange(self, visitor, decision, way, request, visit).start()
         elif decision.outcome is Outcome.OWN:
             Handover(self, visitor, visit).start()
+        elif keeps_form(visit, decision, head.common.length):
+            Keeping(self, visitor, visit, decision).start()
         else:
             visitor.respond(self.engine.answer(visit, decision))
 
