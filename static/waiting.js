@@ -1,7 +1,7 @@
 // The page lets its visitor in by itself. ES5, so that old phones can run it. What it asks most is the room's shared status
 // document, which is the same for everybody and may come from a cache; it works out its own place as gate/core/wait.py does.
 (function () {
-  var words = {{ words }}, said = {{ said }};
+  var heads = {{ said.heads }}, whys = {{ said.whys }}, lost = {{ said.lost }}, minutesLess = {{ words.underMin }};
   var win = window, doc = document, floor = Math.floor, up = Math.ceil, most = Math.max, least = Math.min, chance = Math.random;
   var page = el("gate"), room = "/__gate/rooms/" + fact("room") + "/", again = fact("again"), state = fact("state");
   var number = +fact("number"), turn = +fact("turn"), epoch = +fact("epoch"), shown = fact("ahead") ? +fact("ahead") : -1;
@@ -28,7 +28,7 @@
     var step = hours || top <= 20 ? 1 : top <= 60 ? 5 : 10, unit = hours ? 3600 : 60 * step;
     low = floor(low / unit) * step;
     top = most(up(high / unit) * step, low + step);
-    return form(hours ? (low ? words.hour : words.underHour) : low ? words.min : words.underMin, top)
+    return form(hours ? (low ? {{ words.hour }} : {{ words.underHour }}) : low ? {{ words.min }} : minutesLess, top)
       .replace("{low}", low).replace("{high}", top);
   }
 
@@ -43,8 +43,8 @@
   }
 
   function draw(ahead, wait) {
-    large("place", (ahead ? form(words.ahead, ahead) : words.next).split("{n}"), grouped(ahead));
-    show("wait", wait ? said.wait.replace("{span}", span(wait[0], wait[1])) : "");
+    large("place", (ahead ? form({{ words.ahead }}, ahead) : {{ words.next }}).split("{n}"), grouped(ahead));
+    show("wait", wait ? {{ said.wait }}.replace("{span}", span(wait[0], wait[1])) : "");
     if (first > 0 && state !== "early") { el("bar").hidden = false; el("bar").value = 100 * (1 - ahead / first); }
   }
 
@@ -56,16 +56,16 @@
 
   function become(next, head, why) {
     var changed = next !== state, lined = next === "line";
-    state = next;
-    head = head || said.heads[next];
+    page.setAttribute("data-state", state = next);
+    head = head || heads[next];
     if (head) show("head", head);
-    if (why || changed) show("why", cause = why || said.whys[next]);
+    if (why || changed) show("why", cause = why || whys[next]);
     el("card").hidden = next !== "early" && (shown < 0 || !/^(line|hold|store)$/.test(next));
     if (!lined) show("wait", "");
 {% if opens %}
     el("count").hidden = el("time").hidden = next !== "early";
 {% endif %}
-    doc.title = (lined && shown > 0 ? "(" + grouped(shown) + ") " : "") + text("head") + " · " + said.name;
+    doc.title = (lined && shown > 0 ? "(" + grouped(shown) + ") " : "") + text("head") + " · " + {{ said.name }};
     if (changed) say(text("head") + ". " + text("why"), true);
   }
 
@@ -84,7 +84,7 @@
     draw(shown, told);
   }
 
-  function more(text) { show("more", text + (stock < 0 || shown < 0 ? "" : " " + (shown > stock ? said.few : put(said.left, stock)))); }
+  function more(text) { show("more", text + (stock < 0 || shown < 0 ? "" : " " + (shown > stock ? {{ said.few }} : put({{ said.left }}, stock)))); }
 
   function later(seconds) { due = now() + 1000 * seconds * (1 + poll.jitter * chance()); }
   function rest() {
@@ -106,8 +106,7 @@
       if (request.status === 404) return leave();
       if (!answer || !answer.state) {
         later(least(60, 4 * Math.pow(2, failed++)));
-        if (url === "ticket") hello = due;
-        if (failed > 3) { show("why", said.lost); say(said.lost, true); }
+        if (failed > 3) { show("why", lost); say(lost, true); }
         return;
       }
       if (failed > 3) show("why", cause);
@@ -146,7 +145,7 @@
     rung = false;
     seen = now();
     become("line");
-    more({% if draws %}status.draw && number <= status.draw.drawn ? put(said.drawn, turn).replace("{m}", grouped(status.draw.drawn)) : {% endif %}"");
+    more({% if draws %}status.draw && number <= status.draw.drawn ? put({{ said.drawn }}, turn).replace("{m}", grouped(status.draw.drawn)) : {% endif %}"");
     rest();
     say(text("place") + ". " + text("wait"));
   }
@@ -156,7 +155,7 @@
     if (!doc.hidden) { become("called"); return knock(); }
     if (!rung) {
       rung = true;
-      become("called", "", said.back.replace("{time}", new Date(seen + 1000 * status.grace).toLocaleTimeString("{{ lang }}-u-nu-latn", { timeStyle: "short" })));
+      become("called", "", {{ said.back }}.replace("{time}", new Date(seen + 1000 * status.grace).toLocaleTimeString("{{ lang }}-u-nu-latn", { timeStyle: "short" })));
       beep();
       if (wanted) tell();
     }
@@ -187,7 +186,7 @@
   }
 {% if opens %}
 
-  var opens = fact("until") && now() + 1000 * fact("until"), time = el("opens"), moment, mark = 99;
+  var opening = {{ said.opens }}, opens = fact("until") && now() + 1000 * fact("until"), time = el("opens"), moment, mark = 99;
 
   // the server's clock counts; an answer can only be older than it says
   function early(status) {
@@ -195,14 +194,14 @@
     opens = moment === status.opens ? least(opens, at) : at;
     moment = status.opens;
     if (turn && !status.draw) place(status);
-    more({% if draws %}status.draw ? put(said.here, most(status.waiting, number)) : {% endif %}"");
+    more({% if draws %}status.draw ? put({{ said.here }}, most(status.waiting, number)) : {% endif %}"");
   }
 
   function count() {
     var wait = most(0, up((opens - now()) / 1000)), minutes = wait <= 60 ? 1 : wait <= 300 ? 5 : wait <= 600 ? 10 : 99;
-    large("count", said.opens.split("{span}"), floor(wait / 3600) + new Date(1000 * wait).toISOString().slice(13, 19));
+    large("count", opening.split("{span}"), floor(wait / 3600) + new Date(1000 * wait).toISOString().slice(13, 19));
     // to a screen reader three times
-    if (minutes < mark) say(said.opens.replace("{span}", form(words.underMin, minutes).replace("{high}", minutes)), true);
+    if (minutes < mark) say(opening.replace("{span}", form(minutesLess, minutes).replace("{high}", minutes)), true);
     mark = minutes;
     if (opens < now()) { opens = 0; later(0); due += 1000 * poll.far * chance(); }
   }
@@ -229,7 +228,7 @@
     sha(seed, function (hash) {
       var hex = "", i;
       for (i = 0; i < 32; i++) hex += ("0" + hash[i].toString(16)).slice(-2);
-      show("checked", hex === text("promise") ? said.yes : said.no);
+      show("checked", hex === text("promise") ? "✓" : "✗");
       permuted(seed, lot.drawn, number, function (place) { turn = place; proven = true; stand(status); });
     });
   }
@@ -258,7 +257,7 @@
   function leave() {
     over = true;
     if (el("kept")) return el("form").submit();
-    become("called", "", again ? said.resend : "");
+    become("called", "", again ? {{ said.resend }} : "");
     if (!again) return location.reload();
     el("on").hidden = false; el("form").hidden = el("keep").hidden = el("sent").hidden = true;
     say(text("why"), true);
@@ -270,11 +269,10 @@
 {% if opens %}
     if (opens && state === "early") count();
 {% endif %}
-    if (wait > 0 && !doc.hidden) show("next", put(said.next, up(wait / 1000)));
+    show("next", wait > 9000 ? put({{ said.next }}, up(wait / 1000)) : "");
     if (busy) return;
-    if (now() > hello) { hello = Infinity; return ask("GET", "ticket", mine); }
+    if (now() > hello && !failed) return ask("GET", "ticket", function (answer) { hello = Infinity; mine(answer); });
     if (wait > 0) return;
-    show("next", said.asking);
     if (state === "called" && !doc.hidden) knock(); else ask("GET", "status", look);
   }
 
@@ -289,7 +287,7 @@
     };
   }
 
-  el("form").onsubmit = safely(function () { back(); step(); return false; });
+  el("form").onsubmit = safely(function () { back(); step(); show("next", {{ said.asking }}); return false; });
   el("sound").onchange = safely(function () { audio = audio || new Sound(); beep(); });
   el("bell").onclick = safely(function () {
     Note.requestPermission(safely(function (answer) {
@@ -303,7 +301,7 @@
   el("tell").hidden = !epoch;
   doc.addEventListener("visibilitychange", safely(back));
   win.addEventListener("pageshow", safely(function (event) { if (event.persisted) back(); }));
-  if (!navigator.cookieEnabled) show("why", said.cookies);
+  if (!navigator.cookieEnabled) show("why", {{ said.cookies }});
   setInterval(safely(step), 500);
   clearTimeout(gateAgain);
 })();

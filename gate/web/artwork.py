@@ -87,27 +87,27 @@ SPOKEN = {
     "left": sentences.LEFT,
     "few": sentences.FEW,
     "back": sentences.RETURN,
+    "opens": sentences.OPENS,
+    "here": sentences.HERE,
+    "drawn": sentences.DRAWN,
 }
-SPOKEN_EARLY = {"opens": sentences.OPENS}
-SPOKEN_OF_DRAWS = {"here": sentences.HERE, "drawn": sentences.DRAWN, "yes": sentences.MATCHES, "no": sentences.DIFFERS}
 
 
 def words_of(language: Language, shop: str, *, opens: bool = True, draws: bool = True) -> dict[str, Any]:
     """What the templates and the script of one language need. ``opens``, ``draws``: some room does."""
-    spoken = {**SPOKEN, **(SPOKEN_EARLY if opens else {}), **(SPOKEN_OF_DRAWS if draws else {})}
-    said = {
+    said: dict[str, object] = {
         "name": shop,
         "heads": {state: language.text(sentences.HEADS[state]) for state in ("line", "called")},
         "whys": {state: language.text(sentences.WHYS[state]) for state in ("line", "called")},
-        **{name: language.text(sentence) for name, sentence in spoken.items()},
+        **{name: language.text(sentence) for name, sentence in SPOKEN.items()},
     }
     return {
         "lang": language.tag,
         "dir": language.direction,
-        "words": Markup(language.script_words()),  # noqa: S704 - script_json makes it safe
-        "said": Markup(script_json(said)),  # noqa: S704
+        "words": {name: script_json(value) for name, value in language.script_words().items()},
+        "said": {name: script_json(value) for name, value in said.items()},
         "plural": Markup(language.plural),  # noqa: S704 - from our own catalogue
-        "group": Markup(script_json(language.group)),  # noqa: S704
+        "group": script_json(language.group),
         "opens": opens,
         "draws": draws,
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from babel import Locale, UnknownLocaleError, negotiate_locale
 from babel.dates import format_date, format_time
+from markupsafe import Markup
 
 from gate.core.wait import Span
 
@@ -103,9 +104,9 @@ class Language:
         at = datetime.fromtimestamp(seconds, UTC)
         return f"{format_date(at, 'full', self.locale)}, {format_time(at, 'short', UTC, self.locale)} UTC"
 
-    def script_words(self) -> str:
-        """The plural forms above as a JSON object for the page's script, safe inside ``<script>``."""
-        words: dict[str, object] = {
+    def script_words(self) -> dict[str, object]:
+        """The plural forms above for the page's script."""
+        return {
             "next": self.translations.gettext("You are next"),
             "ahead": _once(self.ahead_forms),
             "underMin": _once(self.all_forms("less than a minute", "less than {high} minutes")),
@@ -113,7 +114,6 @@ class Language:
             "underHour": _once(self.all_forms("less than an hour", "less than {high} hours")),
             "hour": _once(self.all_forms("{low} to {high} hour", "{low} to {high} hours")),
         }
-        return script_json(words)
 
 
 def _once(forms: list[str]) -> list[str | int]:
@@ -121,10 +121,10 @@ def _once(forms: list[str]) -> list[str | int]:
     return [form if forms.index(form) == place else forms.index(form) for place, form in enumerate(forms)]
 
 
-def script_json(value: object) -> str:
-    """JSON that cannot end a script element or start a comment in one."""
+def script_json(value: object) -> Markup:
+    """JSON for a script, safe inside ``<script>``: it cannot end the element or start a comment in it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704
 
 
 class Languages:

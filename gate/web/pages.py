@@ -218,6 +218,10 @@ class Pages:
             fields=fields,
         )
 
+    def invited(self, visit: Visit, on: str) -> Answer:
+        """A click from the place: whoever looks at links for others does not press it. ``on``: our own address."""
+        return self._notice("html", visit.languages, 200, sentences.INVITED, (sentences.GO_ON, on))
+
     def uninvited(self, visit: Visit, why_: str, status: int, back: str) -> Answer:
         """The invitation does not count, and why; ``back``, a checked path, leads into the line that everybody stands in."""
         words = sentences.UNINVITED[why_], sentences.AS_EVERYBODY

@@ -24,7 +24,7 @@ HEADS = {
 
 WHYS = {
     "early": _("You are in good time, and your place is kept. When we open, everybody gets in one after the other."),
-    "line": _("Many people came at the same time. Everybody gets in one after the other, in the order they came."),
+    "line": _("Many people came at the same time. Everybody gets in one after the other, in order."),
     "called": _("The door is opening for you. It takes a moment; you do not need to do anything."),
     "hold": _("The shop lets nobody in for the moment. The order stays as it is."),
     "store": _("We cannot look at the line right now, so nobody new gets in. We keep trying by ourselves."),
@@ -50,21 +50,21 @@ SENT = {
 }
 NOT_RESENT = (_("Please fill it in again"), _("The form that you sent before is not kept any more. Nothing was sent."))
 RESEND = _("You came here by sending a form. It was not passed on, so please send it once more.")
-LOST = _("We cannot reach the shop from here. Is your device online? We keep trying, and your place is kept.")
-COOKIES = _("Your browser refuses cookies, so we cannot keep your place. Please allow them for this shop, then reload.")
+LOST = _("We cannot reach the shop from here. Is your device online? Your place is kept.")
+COOKIES = _("Your browser refuses cookies, so we cannot keep your place. Please allow them, then reload.")
 WAIT = _("Expected wait: {span}")
 OPENS = _("We open in {span}")
 HERE = _("People here: {n}")
 LEFT = _("About {n} left.")
 FEW = _("More people are ahead of you than are left.")
 DRAWN = _("You were drawn: place {n} of {m}.")
-MATCHES = _("It matches.")
-DIFFERS = _("It does not match!")
 RETURN = _("Come back to this tab to go in. Your place is kept until {time}.")
 NEXT = _("This page asks again in {n} s.")
 ASKING = _("Asking …")
 
-# An invitation that does not count.
+# An invitation, and why one does not count.
+INVITED = (_("You are invited"), _("Go on to take the place that is meant for you."))
+GO_ON = _("Go on")
 UNINVITED = {
     "over": _("This invitation is over"),
     "unknown": _("This is no invitation of ours"),

@@ -4,25 +4,20 @@ import base64
 import hashlib
 import re
 import secrets
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from string import ascii_letters
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gate.web.languages import Language
+from gate.web.small import short_names, small_css, small_script
 
 _TOKEN = secrets.token_hex(8)  # nothing that is configured can look like a gap
 _GAP = re.compile(rf"\x1a{_TOKEN}:([a-z]+)\x1a".encode())
 _INLINE = {kind: re.compile(rf"<{kind}>(.*?)</{kind}>".encode(), re.DOTALL) for kind in ("style", "script")}
-_NAME = re.compile(r"(?<![\w.$\\])[A-Za-z_]\w*")
-_STRING = re.compile(r'("(?:[^"\\\n]|\\.)*")')
-_SIGN = re.compile(r" ?([{}()=*/%!<>?:;,&|]|(?<!\+)\+(?! ?\+)|(?<!-)-(?! ?-)) ?")
-_ASIDE = re.compile(r"/\*.*?\*/| +// .*")
 _TEMPLATE_MARK = re.compile(rb"\{#-? floodgate template\b")
 
 
@@ -84,62 +79,6 @@ def policy_for(page: bytes) -> bytes:
     if _INLINE["script"].search(page):
         rules.append("connect-src 'self'")
     return "; ".join(rules).encode()
-
-
-def small_css(text: str) -> Markup:
-    """Without comments and needless space, and with short names; our own sheet only, which has no strings with blanks that
-    matter."""
-    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
-    names = dict.fromkeys(re.findall(r"--[a-z]+", text))
-    short = {name: f"--{letter}" for name, letter in zip(names, ascii_letters, strict=False)}
-    text = re.sub(r"--[a-z]+", lambda found: short[found[0]], text)
-    text = re.sub(r"\s+", " ", text)
-    return Markup(re.sub(r" ?([{};,>]) ?", r"\1", text).replace(": ", ":").replace(";}", "}").strip())  # noqa: S704
-
-
-def small_script(text: str) -> Markup:
-    """Without comments, indentation, blanks around signs and line breaks that nothing hangs on. Strings stay as they are."""
-    lines = (line.strip() for line in text.splitlines())
-    code = "\n".join(line for line in lines if line and not line.startswith("//"))
-    parts = _STRING.split(code)
-    parts[::2] = [_SIGN.sub(r"\1", _ASIDE.sub("", part)) for part in parts[::2]]
-    return Markup(re.sub(r"(?<=[{};,])\n", "", "".join(parts)))  # noqa: S704
-
-
-def short_names(text: str) -> Markup:
-    """With the shortest names for what the script declares itself: variables, functions, parameters.
-
-    One name becomes one other everywhere, so no scope changes what it means. What follows a dot, and strings, are left alone.
-    Raises :class:`ValueError` where a declared name is an object's key as well: that could not be told from a variable.
-    """
-    parts = _STRING.split("\n".join(line for line in text.splitlines() if not line.lstrip().startswith("//")))
-    code = '""'.join(parts[::2])
-    declared = set(_declared(code))
-    keys = declared & set(re.findall(r"[{,]\s*(\w+)\s*:", code))
-    if keys:
-        raise ValueError(f"declared, and keys of objects: {', '.join(sorted(keys))}")
-    seen = Counter(name for name in _NAME.findall(code))
-    letters = "".join(sorted(ascii_letters))
-    names = (first + second for first in ("", *letters) for second in letters)
-    free = (name for name in names if (name not in seen or name in declared) and name not in ("do", "if", "in"))
-    short = {name: next(free) for name, _ in seen.most_common() if name in declared}
-    parts[::2] = [_NAME.sub(lambda found: short.get(found[0], found[0]), part) for part in parts[::2]]
-    return Markup("".join(parts))  # noqa: S704
-
-
-def _declared(code: str) -> Iterator[str]:
-    for name, parameters in re.findall(r"\bfunction\s*(\w*)\(([^)]*)\)", code):
-        yield from filter(None, (name, *(each.strip() for each in parameters.split(","))))
-    yield from re.findall(r"\bcatch \((\w+)\)", code)
-    for found in re.finditer(r"\bvar\b", code):
-        depth, expected = 0, True
-        for token in re.finditer(r"\w+|[^\w\s]", code[found.end() :]):
-            if expected:
-                yield token[0]
-            expected = token[0] == "," and not depth
-            depth += (token[0] in "([{") - (token[0] in ")]}")
-            if depth < 0 or (token[0] == ";" and not depth):
-                break
 
 
 class Templates:

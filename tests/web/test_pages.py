@@ -26,6 +26,7 @@ from gate.web.pages import Pages
 
 MOST = 14 * 1024
 TAGS = ["en", "de", "ar"]
+SEED = bytes(range(32))
 TICKET = Ticket("checkout", 1, 1432, 0, "x" * 22)
 VIEW = RoomView("checkout", amount=120, serving=190, last=2000, waiting=1820, admitted_per_second=1.7)
 ROOMS = {"checkout": {"match": "/checkout/**", "rate": "120/minute"}}
@@ -60,6 +61,23 @@ def every_page(pages: Pages, **more):
     yield "called-active", pages.waiting(v, replace(called, reason=Reason.ACTIVE), replace(VIEW, serving=1500), 0.0)
     yield "no-ticket", pages.waiting(v, Decision(Outcome.WAIT, Reason.STORE, "checkout", retry_after=10.0), VIEW, 0.0)
     yield "closed", pages.closed(v, Decision(Outcome.CLOSED, Reason.ROOM_CLOSED, "checkout"), VIEW)
+    early = replace(VIEW, opens=1_795_777_200.0, serving=0, last=1432, waiting=1432)
+    not_open = Decision(Outcome.WAIT, Reason.NOT_OPEN, "checkout", ticket=TICKET, retry_after=20.0)
+    yield "early", pages.waiting(v, not_open, early, 1_795_770_000.0)
+    drawing = replace(early, draw=True, seed=SEED)
+    yield "early-draw", pages.waiting(v, not_open, drawing, 1_795_770_000.0)
+    drawn = replace(drawing, drawn=1432, serving=1, waiting=1431, left=1_000)
+    yield "drawn", pages.waiting(v, Decision(Outcome.WAIT, Reason.LINE, "checkout", ticket=TICKET), drawn, 0.0)
+    yield (
+        "few-left",
+        pages.waiting(v, Decision(Outcome.WAIT, Reason.LINE, "checkout", ticket=TICKET), replace(VIEW, left=3), 0.0),
+    )
+    for name, reason in (("full", Reason.LINE_FULL), ("sold-out", Reason.SOLD_OUT), ("over", Reason.SALE_OVER)):
+        yield name, pages.closed(v, Decision(Outcome.CLOSED, reason, "checkout"), VIEW)
+    if v.accepts == "html":
+        yield "invited", pages.invited(v, "/__gate/rooms/checkout/invitation?token=x&go=1")
+    for cause in sentences.UNINVITED:
+        yield f"uninvited-{cause}", pages.uninvited(v, cause, 410, "/checkout")
     yield "fallback", pages.fallback(v, Decision(Outcome.FALLBACK, Reason.ORIGIN_DOWN), 0.0)
     limit = Limit.model_validate({"match": "/search", "rate": "20/minute"})
     quota = Quota(False, 20, 60, 0, 11.2)
@@ -77,6 +95,13 @@ def pages() -> Pages:
     return Pages(settings(), draw=lambda: 0.5)
 
 
+@pytest.fixture(scope="module")
+def sale() -> Pages:
+    """With an opening and a draw."""
+    room = {**ROOMS["checkout"], "order": "random", "opens": "2026-11-27T11:00:00Z"}
+    return Pages(settings(rooms={"checkout": room}), draw=lambda: 0.5)
+
+
 def header(answer, name: str) -> str:
     (value,) = [value for key, value in answer.headers if key == name.encode()]
     return value.decode()
@@ -86,9 +111,15 @@ def header(answer, name: str) -> str:
 
 
 @pytest.mark.parametrize("tag", TAGS)
-def test_every_page_fits_into_the_first_flight(pages, tag):
-    sizes = {name: len(answer.body) for name, answer in every_page(pages, tag=tag)}
-    assert max(sizes.values()) < MOST, sizes
+def test_every_page_fits_into_the_first_flight(pages, sale, tag):
+    for made in (pages, sale):
+        sizes = {name: len(answer.body) for name, answer in every_page(made, tag=tag)}
+        assert max(sizes.values()) < MOST, sizes
+
+
+def test_a_shop_that_has_no_opening_and_no_draw_does_not_carry_them(pages, sale):
+    sizes = [len(dict(every_page(made))["waiting-line"].body) for made in (pages, sale)]
+    assert sizes[0] < sizes[1] - 1500
 
 
 class Outline(HTMLParser):
@@ -177,7 +208,13 @@ def test_the_ticket_itself_is_in_no_page(pages):
 # --------------------------------------------------------------------------- facts
 
 
-STATUSES = {"limited": 429, "kept": 202}
+STATUSES = {
+    "limited": 429,
+    "kept": 202,
+    "invited": 200,
+    **dict.fromkeys(("uninvited-over", "uninvited-unknown", "uninvited-used"), 410),
+}
+WAITS = ("waiting", "called", "no-ticket", "early", "drawn", "few-left")
 
 
 def test_statuses_and_when_to_come_back(pages):
@@ -201,7 +238,7 @@ def test_json_and_page_say_the_same(pages, tag):
     for name, answer in every_page(pages, tag=tag):
         page = Outline()
         page.feed(answer.body.decode())
-        document = told[name]
+        document = told.get(name, {"detail": ""})
         if not name.startswith("refused-"):
             assert document["detail"] in page.text or name == "fallback", name
         if "retry_after" in document and answer.status in (429, 503):
@@ -242,6 +279,11 @@ def test_each_cause_has_its_own_sentence(pages):
         "no-ticket",
         "called",
         "closed",
+        "early",
+        "early-draw",
+        "full",
+        "sold-out",
+        "over",
     ]
     assert len({said[name] for name in distinct}) == len(distinct)
     assert said["called-active"] == said["waiting-active"]
@@ -249,7 +291,7 @@ def test_each_cause_has_its_own_sentence(pages):
 
 def test_refusals_are_problem_documents(pages):
     for name, answer in every_page(pages, accepts="json"):
-        if answer.status >= 400 and not (name.startswith("waiting") or name in ("called", "called-active", "no-ticket")):
+        if answer.status >= 400 and not name.startswith(WAITS):
             assert header(answer, "content-type") == "application/problem+json", name
             document = json.loads(answer.body)
             assert document["status"] == answer.status
