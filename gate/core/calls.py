@@ -11,26 +11,32 @@ from gate.core.bucket import SECOND
 from gate.core.line import Terms
 
 LOOK = 8.0  # seconds of rate that are called ahead: more than it takes to hear of it, and to come back once
-LEAST_SHARE = 0.02  # no fewer than this share of those called are taken to be present
-
-
+LEAST_SHARE = 0.02  # no fewer than this share of those called are taken to be present,
+MOST_SEEN = 0.6  # and no more than this of those who were seen again: who is far away looks seldom, and is late
 SOONEST = 250_000  # microseconds until the gates know of a call
-MANY = 16  # calls that are kept apart
+MANY = 16  # calls of a kind that are kept apart
 
 
 @dataclass(slots=True)
 class Call:
     """Numbers called together: those above ``after`` and up to ``upto``; at ``heard`` all of them must have heard of it.
 
-    ``count``: without those who were here already.
+    ``count``: those who may come, without those who were here already; ``known`` of them had been seen again since their
+    tickets were given. ``sure``: all of them had, and the others were passed by.
     """
 
     at: int
     after: int
-    upto: int = 0
+    upto: int
+    sure: bool
     count: int = 0
     knocked: int = 0
     heard: int = 0
+    known: int = 0
+
+    def part(self, now: int) -> float:
+        """Of the time until everybody has heard of it, that is over."""
+        return max(0, now - self.at - SOONEST) / (self.heard - self.at - SOONEST)
 
 
 class Calls:
@@ -39,18 +45,37 @@ class Calls:
     def __init__(self) -> None:
         self.open: list[Call] = []  # oldest first
         self.expected = self.came = 0.0
+        self.expected_seen = self.came_seen = 0.0
         self._now = 0
 
     @property
     def share(self) -> float:
-        """As many as should have heard of it by now against those who knocked. Before anybody could come it is a quarter."""
-        came, expected, now = self.came, self.expected, self._now - SOONEST
+        """Of those nothing is known of: as many as should have heard of it by now against those who knocked. Before anybody
+        could come it is a quarter."""
+        came, expected = self.came, self.expected
         for call in self.open:
-            came += call.knocked
-            if now > call.at:
-                expected += call.count * (now - call.at) / (call.heard - call.at - SOONEST)
+            if not call.sure:
+                came += call.knocked
+                if self._now > call.at + SOONEST:
+                    expected += call.count * call.part(self._now)
         share = (came + 0.5) / (expected + 2)
         return LEAST_SHARE if share < LEAST_SHARE else min(share, 1.0)
+
+    @property
+    def share_seen(self) -> float:
+        """Of those who had been seen again: all, until it turns out otherwise. The first half of the time nobody can have
+        come."""
+        came, expected = self.came_seen, self.expected_seen
+        for call in self.open:
+            if call.sure:
+                due = call.count * max(0, 2 * call.part(self._now) - 1)
+                came, expected = came + call.knocked, expected + max(call.knocked, due)
+        return max(LEAST_SHARE, min(1.0, (came + 2) / (expected + 2)))
+
+    @property
+    def counted(self) -> float:
+        """The share of those seen again that is counted on."""
+        return min(MOST_SEEN, self.share_seen)
 
     @property
     def unheard(self) -> int:
@@ -67,17 +92,24 @@ class Calls:
         window = max(12.0, 20 / terms.per_second) if terms.step > 0 else 12.0
         fade = math.exp(-((now - since) / SECOND) / window)
         self.expected, self.came = self.expected * fade, self.came * fade
+        self.expected_seen, self.came_seen = self.expected_seen * fade, self.came_seen * fade
         for call in [call for call in reversed(self.open) if call.heard < now]:
             self.open.remove(call)
-            self.expected, self.came = self.expected + call.count, self.came + call.knocked
+            if call.sure:
+                self.expected_seen, self.came_seen = self.expected_seen + call.count, self.came_seen + call.knocked
+            else:
+                self.expected, self.came = self.expected + call.count, self.came + call.knocked
 
     def on_the_way(self, place: float = math.inf) -> float:
         """Called visitors below ``place`` who have not knocked yet, and are expected to."""
-        total, present = 0.0, self.share
+        total, present, seen = 0.0, self.share, self.counted
         for call in self.open:
             if call.after + 1 >= place:
                 break
-            some = present * call.count - call.knocked
+            some = seen * call.known
+            if not call.sure:
+                some = max(some, present * call.count)
+            some -= call.knocked
             if some <= 0:
                 continue
             if call.upto >= place:
@@ -85,38 +117,51 @@ class Calls:
             total += some
         return total
 
-    def call(self, serving: int, number: int, through: int, terms: Terms) -> None:
-        """Everybody above ``serving`` up to ``number``. Those called within half a second, or when there are many, are one."""
-        heard = self._now + self._hearing(number - through, terms)
-        if not self.open or (self._now - self.open[-1].at > 500_000 and len(self.open) < MANY):
-            self.open.append(Call(self._now, serving))
-        newest = self.open[-1]
-        newest.upto, newest.count, newest.heard = number, newest.count + number - serving, max(newest.heard, heard)
+    def call(self, serving: int, number: int, count: int, known: int, sure: bool, hearing: int) -> None:
+        """``count`` people above ``serving`` up to ``number``, ``known`` of whom were seen again. Those called within half a
+        second, or when there are many, are one call."""
+        if count <= 0:
+            return
+        heard = self._now + hearing
+        alike = [call for call in self.open if call.sure == sure]
+        if not alike or (self._now - alike[-1].at > 500_000 and len(alike) < MANY):
+            alike.append(Call(self._now, serving, number, sure))
+            self.open.append(alike[-1])
+        newest = alike[-1]
+        newest.upto, newest.heard = max(newest.upto, number), max(newest.heard, heard)
+        newest.count, newest.known = newest.count + count, newest.known + known
 
-    def _hearing(self, ahead: int, terms: Terms) -> int:
-        """How long it takes until a visitor who is called now and looks when told has knocked, microseconds.
+    def of(self, place: float) -> Call | None:
+        """A call that ``place`` is in, if anybody of it is still to come."""
+        return next((call for call in self.open if call.after < place <= call.upto and call.knocked < call.count), None)
 
-        The pages look at the status after 0.15 of the shortest wait, or 2 to 30 seconds, up to 1.3 times that; a cache adds a
-        second, a page's own beat another (:mod:`gate.core.wait`). The share may have been higher at the last look.
-        """
-        poll = 30.0
-        if terms.step > 0:
-            poll = min(poll, max(2.0, 0.2 * self.share * ahead / terms.per_second))
-        return math.floor((2.5 + 1.3 * poll) * SECOND)
-
-    def of(self, number: int) -> Call | None:
-        return next((call for call in self.open if call.after < number <= call.upto), None)
-
-    def knocked(self, number: int) -> None:
+    def knocked(self, place: float, settled: int) -> None:
         """For the first time."""
-        call = self.of(number)
-        if call is not None and call.knocked < call.count:
+        call = self.of(place)
+        if call is None and not float(place).is_integer():  # a member of a group stands between two numbers
+            sure = (one for one in reversed(self.open) if one.sure and one.after < place and one.knocked < one.count)
+            call = next(sure, None)
+        if call is not None:
             call.knocked += 1
-        else:
+        elif place > settled:
             self.came += 1
+        else:
+            self.came_seen += 1
 
     def was_here(self, number: int) -> None:
         """Called as it came: nobody to be expected."""
         call = self.of(number)
         if call is not None:
             call.count -= 1
+
+
+def hearing(ahead: int, present: float, terms: Terms) -> int:
+    """How long it takes until a visitor who is called now and looks when told has knocked, microseconds.
+
+    The pages look at the status after 0.15 of the shortest wait, or 2 to 30 seconds, up to 1.3 times that; a cache adds a
+    second, a page's own beat another (:mod:`gate.core.wait`). The share may have been higher at the last look.
+    """
+    poll = 30.0
+    if terms.step > 0:
+        poll = min(poll, max(2.0, 0.2 * present * ahead / terms.per_second))
+    return math.floor((2.5 + 1.3 * poll) * SECOND)

@@ -6,36 +6,32 @@ the two together. The law it keeps (see ``docs/admission.md``):
 - a token is given at the claim, never before, and to the lowest place among those at the door;
 - a visitor at the door who does not knock again in time keeps its place, but no longer the token kept for it;
 - nobody new enters past those who are in line, or may still come when they hear that they were called;
-- ``serving`` runs ahead of the tokens as far as visitors turn out to be absent.
+- ``serving`` runs ahead of the tokens as far as visitors turn out to be absent, and past those who never came back at all.
 """
 
 import math
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from gate.core.bucket import SECOND, Bucket
-from gate.core.calls import LOOK, Calls
+from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
-from gate.core.deadlines import Deadlines
-from gate.core.line import AWAY, Remembered, RoomState, Terms
-from gate.core.words import Reason, RoomMode
+from gate.core.line import AWAY, GROUPED, Remembered, RoomState, Terms, group_number, group_turn
+from gate.core.room import GRACE, MOVING, PATIENCE, Room, micros
+from gate.core.words import Reason
 
 MARGIN = 500_000  # a visitor is asked to knock at least this long before its token is due; the gate holds it so long
-GRACE = 2 * SECOND  # and is expected for this long after the second it was told: a page cannot come back in less than two
-PATIENCE = 500_000  # but only for so long when the bucket is full, and waiting would lose a token
 LATE = 250_000  # an answer is on its way for less than this,
 LOST = 30 * SECOND  # and who did not get it asks again before this
-STEP_AHEAD = 50_000  # a clock that gains more than this on the caller's has been set; less is the way to the store
-SEAT_SLACK = 2 * SECOND  # a seat outlives its pass by the difference of two clocks
-PURGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The ledger's answer to a newcomer or a ticket; times in microseconds."""
+    """The ledger's answer to a newcomer or a ticket; times in microseconds. ``number`` and ``epoch`` are the ticket's own, or
+    new ones when it came too late."""
 
-    status: Literal["entered", "waiting", "spent"]
+    status: Literal["entered", "waiting", "spent", "full"]
     number: int = 0
     epoch: int = 0
     expires: int = 0  # store's clock
@@ -52,43 +48,38 @@ def told(wait: int) -> int:
     return math.floor(min(max(4.0, wait / 4 / SECOND), 20.0)) * SECOND
 
 
-class Ledger:
-    """What the store keeps of one room. ``now``: the store's clock in microseconds; it may jump."""
-
-    def __init__(self) -> None:
-        self.born = False
-        self.epoch = self.last = self.serving = self.birth = self.skew = self.admitted = self.full = 0
-        self.lost = self.lost_until = self.longest = 0
-        self.bucket = Bucket(0, 1, 1, 0, 0)
-        self.calls = Calls()
-        self._through = 0
-        self.bases: dict[int, int] = {}
-        self.due = Deadlines()  # at the door: when it was asked to knock again
-        self.seats = Deadlines()
-        self.revoked: dict[str, int] = {}
-        self.knocked: set[tuple[int, int]] = set()
-        self.spent: set[tuple[int, int] | str] = set()
-        self._door: list[tuple[float, str]] = []  # (place, id), in order
-        self._places: dict[str, float] = {}
-        self.t = self.raw = 0
-
-    # -- the operations
+class Ledger(Room):
+    """The operations on a room; every one may be repeated."""
 
     def lease(self, now: int, terms: Terms, memory: Remembered, count: int) -> tuple[int, int]:
-        """The first number of a block of ``count``, and its epoch."""
+        """The first number of a block of ``count``, and its epoch. The block ends at ``last``: there are fewer in it, or none,
+        where the line would be longer than its maximum."""
         self._open(now, terms, memory)
         first = self.last + 1
+        if terms.maximum is not None:
+            count = max(0, min(count, terms.maximum - self.waiting))
         self.last += count
         self._call_ahead(terms)
+        self._close(terms)
         return first, self.epoch
 
     def enter(self, now: int, terms: Terms, memory: Remembered, id_: str) -> Word:
         """A newcomer where nobody waits uncalled."""
         self._open(now, terms, memory)
+        word = self._enter(terms, id_)
+        self._close(terms)
+        return word
+
+    def _enter(self, terms: Terms, id_: str) -> Word:
         seat = self.seats.get(id_, 0)
         place, epoch = self._places.get(id_, 0.0), self.epoch
         number, again = int(place), place > 0 and place.is_integer()  # the same call again, its answer was lost
+        why = self._refusal(terms)
+        nobody = self.serving == self.last and self.ready == self.calls.unheard == self.groups.uncalled == 0
+        alone = why is None and nobody and self.bucket.has(1) and self._free_seats(terms) >= 1
         if not again:
+            if terms.maximum is not None and seat <= self.t and not alone and self.waiting >= terms.maximum:
+                return Word("full", 0, epoch, reason=Reason.LINE_FULL)
             self.last += 1
             number = self.last
         if seat > self.t:
@@ -96,14 +87,14 @@ class Ledger:
                 self.serving = number
             self._mark_spent(id_, epoch, number)
             return Word("entered", number, epoch, seat - self.skew)
-        if not terms.admits:
-            return Word("waiting", number, epoch, 0, 20 * SECOND, 20 * SECOND, _closed_reason(terms))
-        alone = self.serving == number - 1 and self.ready == 0 and self.calls.unheard == 0
-        if alone and self.bucket.has(1) and self._free_seats(terms) >= 1:
+        if why is not None:
+            wait = self._pause(why, terms)
+            return Word("waiting", number, epoch, 0, wait, wait, why)
+        if alone and not again:
             self.serving = number
             self._admit(id_, terms)
             self._mark_spent(id_, epoch, number)
-            return Word("entered", number, epoch, self.raw + _micros(terms.session))
+            return Word("entered", number, epoch, self.raw + micros(terms.session))
         self._call_ahead(terms)
         if number > self.serving:
             return Word("waiting", number, epoch, 0, 2 * SECOND, 2 * SECOND, Reason.LINE)
@@ -113,40 +104,70 @@ class Ledger:
         due, ask, reason = self._wait_at_the_door(id_, before, kept, terms)
         return Word("waiting", number, epoch, 0, due, ask, reason)
 
-    def claim(self, now: int, terms: Terms, memory: Remembered, ticket: Ticket) -> Word:
-        """A called ticket asks for its pass. Safe to repeat."""
-        id_, epoch, number = ticket.id, ticket.epoch, ticket.number
+    def claim(
+        self, now: int, terms: Terms, memory: Remembered, ticket: Ticket, turn: int | None = None, drawn: int | None = None
+    ) -> Word:
+        """A called ticket asks for its pass. ``turn``: its place in the order, where that is not its number, counted with a
+        draw of ``drawn`` (None: the one there was)."""
         self._open(now, terms, memory)
+        turn = ticket.number if turn is None else turn
+        word = self._claim(terms, ticket.id, ticket.epoch, ticket.number, turn, self.drawn if drawn is None else drawn)
+        self._close(terms)
+        return word
+
+    def _claim(self, terms: Terms, id_: str, epoch: int, number: int, turn: int, drawn: int) -> Word:
         if id_ in self.revoked:
             return Word("spent", number, epoch)
         seat = self.seats.get(id_, 0)
         late = seat > self.t and self._is_late(seat, terms)
         if seat > self.t and not late:
             return Word("entered", number, epoch, seat - self.skew, reason=Reason.PASS)
-        if not late and (id_ if number >= AWAY else (epoch, number)) in self.spent:
+        used = self._is_spent(id_, epoch, number)
+        if used and id_ in self.moved:
+            epoch, number = self.moved[id_]
+            turn, used = number, self._is_spent(id_, epoch, number)
+        if used and not late:
             return Word("spent", number, epoch)
-        if not terms.admits:
-            return Word("waiting", number, epoch, 0, 20 * SECOND, 20 * SECOND, _closed_reason(terms))
+        why = self._refusal(terms)
+        if why is not None:
+            wait = self._pause(why, terms)
+            return Word("waiting", number, epoch, 0, wait, wait, why)
+        if number <= self.drawn and drawn != self.drawn:
+            return Word("waiting", number, epoch, 0, SECOND, SECOND, Reason.LINE)
 
-        place = float(number)
-        if number >= AWAY:
-            # an epoch whose end was forgotten with another loss: its visitors have waited long enough
-            base = self.bases.get(epoch, 0 if epoch < self.epoch else self.serving)
-            place = base + (number - AWAY) / AWAY
-        if math.floor(place) > self.serving:
-            self._call_ahead(terms)
-        if math.floor(place) > self.serving:
+        if number >= GROUPED:
+            place, first = self._place_in_group(terms, id_, epoch, number)
+        else:
+            place = self._place_of(epoch, number, turn)
+            if math.floor(place) > self.serving:
+                self._call_ahead(terms)
+            if math.floor(place) > self.serving:
+                wait = 20 * SECOND
+                if terms.step > 0:
+                    wait = math.ceil((place - self.serving) * self.present_share * terms.cost / terms.step)
+                return _in_line(number, epoch, wait)
+            if place <= self.forfeit and not late and id_ not in self._places and self._is_forgotten(id_, terms):
+                self._mark_spent(id_, epoch, number)  # called long ago, and not heard of since: to the end of the line
+                self.last += 1
+                epoch, number, place = self.epoch, self.last, float(self.last)
+                self.moved[id_] = epoch, number
+                self._call_ahead(terms)
+                if place > self.serving:
+                    return Word("waiting", number, epoch, 0, 2 * SECOND, 2 * SECOND, Reason.LINE)
+            first = place.is_integer() and self._mark_knocked(epoch, int(place))
+        if place < 0:
+            tag, there = group_turn(number)
+            group = self.groups.of(tag)
             wait = 20 * SECOND
-            if terms.step > 0:
-                wait = math.ceil((place - self.serving) * self.calls.share * terms.cost / terms.step)
-            ask = math.floor(max(float(SECOND), min(wait / 4, 20.0 * SECOND)))
-            return Word("waiting", number, epoch, 0, wait, ask, Reason.LINE)
+            if terms.step > 0 and group is not None:
+                wait = math.ceil((there - group.serving) * terms.cost / terms.step)
+            return _in_line(number, epoch, wait)
 
-        if number < AWAY and self._mark_knocked(epoch, number):
+        if first:
             if id_ in self._places:
                 self.calls.expected, self.calls.came = self.calls.expected + 1, self.calls.came + 1
             else:
-                self.calls.knocked(number)
+                self.calls.knocked(place, self.presence.settled)
         if late:
             del self.seats[id_]
             self.spent.discard(id_ if number >= AWAY else (epoch, number))
@@ -157,21 +178,51 @@ class Ledger:
             self._admit(id_, terms)
             self._mark_spent(id_, epoch, number)
             self._call_ahead(terms)
-            return Word("entered", number, epoch, self.raw + _micros(terms.session))
+            return Word("entered", number, epoch, self.raw + micros(terms.session))
         due, ask, reason = self._wait_at_the_door(id_, before, kept, terms)
         self._call_ahead(terms)
         return Word("waiting", number, epoch, 0, due, ask, reason)
 
+    def present(self, now: int, terms: Terms, memory: Remembered, places: Iterable[int], drawn: int | None = None) -> None:
+        """Tickets that were seen again since they were given, by their places, counted with a draw of ``drawn``."""
+        self._open(now, terms, memory)
+        for place in places:
+            if self.serving < place <= self.last and (place > self.drawn or drawn is None or drawn == self.drawn):
+                self.presence.note(place)
+        self._close(terms)
+
+    def invite(
+        self, now: int, terms: Terms, memory: Remembered, id_: str, tag: int, invitation: str, uses: int
+    ) -> tuple[int, int] | Literal["used-up", "spent"]:
+        """A turn in a group: the ticket's number and epoch, the same for the same ticket. ``used-up``: the invitation;
+        ``spent``: that ticket's pass is over or was given back."""
+        self._open(now, terms, memory)
+        used = self.groups.uses.setdefault(invitation, {})
+        over = id_ in self.revoked or id_ in self.spent
+        if not over and id_ not in used and (uses == 0 or len(used) < uses):
+            used[id_] = group_number(tag, self.groups.invite(tag, id_)), self.epoch
+            self._call_ahead(terms)
+        self._close(terms)
+        return "spent" if over else used.get(id_, "used-up")
+
+    def stock(self, now: int, terms: Terms, memory: Remembered, left: int) -> None:
+        """So much is left to sell."""
+        self._open(now, terms, memory)
+        self.left = left
+        self._close(terms)
+
     def renew(self, now: int, terms: Terms, memory: Remembered, id_: str) -> int:
         """The new expiry (store's clock), or 0: revoked."""
         self._open(now, terms, memory)
-        if id_ in self.revoked:
-            return 0
-        seat = self.seats.get(id_, 0)
-        if seat == 0:
-            self.lost = max(0, self.lost - 1)
-        self.seats[id_] = max(seat, self.t + _micros(terms.session))
-        return self.seats[id_] - self.skew
+        expires = 0
+        if id_ not in self.revoked:
+            seat = self.seats.get(id_, 0)
+            if seat == 0:
+                self.lost = max(0, self.lost - 1)
+            self.seats[id_] = max(seat, self.t + micros(terms.session))
+            expires = self.seats[id_] - self.skew
+        self._close(terms)
+        return expires
 
     def release(self, now: int, terms: Terms, memory: Remembered, id_: str) -> bool:
         """Frees a seat and revokes its pass."""
@@ -181,6 +232,7 @@ class Ledger:
             self.revoked[id_] = self.t
             if not freed:
                 self.lost = max(0, self.lost - 1)
+        self._close(terms)
         return freed
 
     def leave(self, id_: str) -> None:
@@ -195,24 +247,32 @@ class Ledger:
         self._open(now, terms, memory)
         self.bucket.level = min(self.bucket.level, -hold * terms.step)
         self.full = 0  # what it gave before has been paid with all that was in it
-        if min(called, self.last) > self.serving:
-            self.calls.call(self.serving, min(called, self.last), self._through, terms)
-            self.serving = min(called, self.last)
+        called = min(called, self.last)
+        if called > self.serving:
+            present = self.present_share
+            seen = self.presence
+            before = self.fresh + seen.seen
+            begin, upto = max(self.serving, seen.blind), min(called, seen.settled)
+            if upto > begin:
+                seen.seen -= seen.nth(begin, upto, math.inf)[1]
+            count = before - seen.fresh(called, self.last) - seen.seen
+            self._call_up_to(called, count, 0, False, present, terms)
         news = 0
         for id_, epoch, number, expires in admitted:
-            if (id_ if number >= AWAY else (epoch, number)) in self.spent:
+            if self._is_spent(id_, epoch, number):
                 continue
             news += 1
             self.admitted += 1
             self._mark_spent(id_, epoch, number)
             call = self.calls.of(number) if number < AWAY else None
-            if call is not None and call.knocked < call.count:
+            if call is not None:
                 call.knocked += 1
             if id_ in self._places:
                 self._leave_the_door(id_)
             seat = max(self.seats.get(id_, 0), expires + self.skew)
             if id_ not in self.revoked and seat > self.t:
                 self.seats[id_] = seat
+        self._close(terms)
         return news
 
     def tick(self, now: int, terms: Terms, memory: Remembered) -> RoomState:
@@ -220,120 +280,62 @@ class Ledger:
         self._open(now, terms, memory)
         keep = self.longest + 60 * SECOND
         self.revoked = {id_: at for id_, at in self.revoked.items() if at >= self.t - keep}
+        if self.gone:
+            self.gone = {id_: at for id_, at in self.gone.items() if at > self.worked - micros(terms.grace)}
+        placed, forfeit = self.groups.placed, self.epoch * MOVING + self.forfeit
+        self.groups.placed = {id_: place for id_, place in placed.items() if place > self.forfeit}
+        self.moved = {id_: new for id_, new in self.moved.items() if new[0] * MOVING + new[1] > forfeit}
         self._call_ahead(terms)
+        self._close(terms)
         return self.state()
 
-    def state(self) -> RoomState:
-        return RoomState(
-            epoch=self.epoch,
-            serving=self.serving,
-            last=self.last,
-            waiting=self.last - self.serving + self.ready + self.calls.unheard,
-            through=self.through,
-            inside=self._inside(),
-            tokens=self.bucket.tokens,
-            revoked=frozenset(self.revoked),
-            now=self.raw / SECOND,
-            ready=self.ready,
-            present=self.calls.share,
-            admitted=self.admitted,
-            birth=str(self.birth),
-        )
+    # -- the parts of a claim, named as in the scripts
 
-    @property
-    def ready(self) -> int:
-        return len(self._door)
+    def _place_of(self, epoch: int, number: int, turn: int) -> float:
+        """Where a ticket of the common line stands: at its turn, which is its number unless it was drawn. One that the store
+        gave out and forgot stands behind all that it knew of that epoch; one that was given without the store behind those,
+        by its time (milliseconds, exact within three days of the epoch's end). An epoch whose end was forgotten with another
+        loss: its visitors have waited long enough."""
+        if number <= self.drawn or (number < AWAY and epoch >= self.epoch):
+            return float(turn)
+        base, when = self.bases.get(epoch, (None, number - AWAY))
+        if number >= AWAY:
+            if base is None:
+                base = 0 if epoch < self.epoch else self.serving
+            return base + 0.5 + max(0, min(2**29 - 1, number - AWAY - when + 2**28)) / 2**30
+        if base is None and number > self.last:
+            base = 0
+        if base is not None and number > base:
+            return base + min(number - base, 2**20 - 1) / 2**21
+        return float(turn)
 
-    @property
-    def through(self) -> int:
-        return max(self._through, self.serving - self.ready - self.calls.unheard)
+    def _place_in_group(self, terms: Terms, id_: str, epoch: int, number: int) -> tuple[float, bool]:
+        """The place of a group's member, and whether it knocks for the first time; -1: not called. One whose place was lost
+        stands in front."""
+        tag, turn = group_turn(number)
 
-    def remembered(self) -> Remembered:
-        inside, birth = self._inside(), str(self.birth)
-        return Remembered(self.epoch, self.last, self.serving, inside, birth, admitted=self.admitted)
+        def is_called() -> bool:
+            group = self.groups.of(tag)
+            return epoch < self.epoch or group is None or turn <= group.serving
 
-    # -- the parts, named as in room.lua
+        if not is_called():
+            self._call_ahead(terms)
+        if not is_called():
+            return -1.0, False
+        self.groups.invited.pop(id_, None)
+        place = self._places.get(id_, self.groups.placed.get(id_, self.through + 0.5))
+        return place, self.groups.placed.pop(id_, None) is not None
 
-    def _open(self, now: int, terms: Terms, memory: Remembered) -> None:
-        self.raw, self._through = now, self.through
-        if not self.born:
-            self._be_born(terms, memory)
-        else:
-            stamp = self.bucket.stamp
-            self.t = now + self.skew
-            if self.t < stamp:
-                self.skew += stamp - self.t
-                self.t = stamp
-            elif 0 <= memory.quiet < self.t - stamp - STEP_AHEAD:  # a burst is for a quiet time, not for a clock that was set
-                self.skew -= self.t - stamp - memory.quiet
-                self.t = stamp + memory.quiet
-            if self._is_behind(memory):
-                self.last, self.serving = max(self.last, memory.last), max(self.serving, memory.serving)
-                self.bucket.level, self.bucket.stamp = 0, self.t
-                self._turn(memory.epoch + 1)
-            if self.epoch < memory.least:
-                self._turn(memory.least)
-        self.calls.measure(self.t, self.bucket.stamp, terms)
-        self.bucket.refill(self.t, terms.step, terms.cost, terms.burst)
-        if self._is_full():
-            self.full = self.t
-        self.longest = max(self.longest, _micros(terms.session))
-        self._purge()
-
-    def _be_born(self, terms: Terms, memory: Remembered) -> None:
-        self.born = True
-        self.t = self.birth = self.full = self.raw
-        self.epoch = max(1, memory.least)
-        self.bucket = Bucket.full(terms.step, terms.cost, terms.burst, self.raw)
-        if memory.epoch > 0:
-            self.epoch, self.last, self.serving = memory.epoch, memory.last, memory.serving
-            self.bucket.level = 0
-            self.lost, self.lost_until = memory.inside, self.raw + _micros(terms.session)
-            self._turn(max(memory.epoch + 1, memory.least))
-
-    def _is_behind(self, memory: Remembered) -> bool:
-        if memory.epoch != self.epoch:
-            return memory.epoch > self.epoch
-        if memory.birth not in ("", str(self.birth)):
-            return True
-        return memory.last > self.last or memory.admitted > self.admitted
-
-    def _turn(self, epoch: int) -> None:
-        self.bases[self.epoch] = self.last
-        self.epoch = epoch
-
-    def _purge(self) -> None:
-        patience = PATIENCE if self._is_full() else GRACE
-        for id_ in self.due.take_before(self.t - patience, PURGE):
-            place = self._places[id_]
-            if place.is_integer() and (self.epoch, int(place)) not in self.knocked:
-                self.calls.expected += 1
-            self._leave_the_door(id_)
-        self.seats.take_before(self.t - SEAT_SLACK)
-
-    def _inside(self) -> int:
-        return len(self.seats) + (self.lost if self.t < self.lost_until else 0)
+    def _is_forgotten(self, id_: str, terms: Terms) -> bool:
+        """It has not been at the door for as long as the room's grace."""
+        left = self.gone.get(id_)
+        return left is None or left + micros(terms.grace) <= self.worked
 
     def _is_late(self, seat: int, terms: Terms) -> bool:
-        """A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token taken then and
-        used only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again."""
-        given = seat - _micros(terms.session)
-        return LATE < self.t - given < LOST and self.full > given and terms.admits
-
-    def _free_seats(self, terms: Terms) -> float:
-        return math.inf if terms.active is None else terms.active - self._inside()
-
-    def _call_ahead(self, terms: Terms) -> None:
-        uncalled = self.last - self.serving
-        if uncalled <= 0 or not terms.admits:
-            return
-        present = self.calls.share
-        tokens = min(self.bucket.level // self.bucket.cost, max(0, self._free_seats(terms)))
-        want = tokens + max(2.0, LOOK * terms.per_second) - self.ready - self.calls.on_the_way()
-        if want > 0:
-            number = self.serving + min(uncalled, math.ceil(want / present))
-            self.calls.call(self.serving, number, self._through, terms)
-            self.serving = number
+        """A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token taken then and used
+        only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again."""
+        given = seat - micros(terms.session)
+        return LATE < self.t - given < LOST and self.full > given and self._refusal(terms) is None
 
     def _stand(self, id_: str, place: float) -> tuple[int, int]:
         """Puts a visitor at the door. How many stand before it there, and how many are kept a token because they have been
@@ -351,7 +353,7 @@ class Ledger:
         free, need = self._free_seats(terms), before + kept + 1
         if free <= 0 or (free < need and self.bucket.has(need)):
             reason = Reason.ACTIVE
-            each = need * _micros(terms.session) / max(1, terms.active or 0)
+            each = need * micros(terms.session) / max(1, terms.active or 0)
             due = math.floor(max(float(SECOND), min(each, 5.0 * SECOND)))
         else:
             reason = Reason.RATE
@@ -370,31 +372,7 @@ class Ledger:
         self.due[id_] = self.t + ask
         return due, ask, reason
 
-    def _is_full(self) -> bool:
-        return self.bucket.level >= self.bucket.burst * self.bucket.cost
 
-    def _admit(self, id_: str, terms: Terms) -> None:
-        self.bucket.take()
-        self.admitted += 1
-        self.seats[id_] = self.t + _micros(terms.session)
-
-    def _mark_spent(self, id_: str, epoch: int, number: int) -> None:
-        self.spent.add(id_ if number >= AWAY else (epoch, number))
-
-    def _mark_knocked(self, epoch: int, number: int) -> bool:
-        """True the first time."""
-        first = (epoch, number) not in self.knocked
-        self.knocked.add((epoch, number))
-        return first
-
-    def _leave_the_door(self, id_: str) -> None:
-        del self._door[bisect_left(self._door, (self._places.pop(id_), id_))]
-        self.due.pop(id_, None)
-
-
-def _micros(seconds: float) -> int:
-    return round(seconds * SECOND)
-
-
-def _closed_reason(terms: Terms) -> Reason:
-    return Reason.HOLD if terms.mode is RoomMode.HOLD else Reason.ROOM_CLOSED
+def _in_line(number: int, epoch: int, wait: int) -> Word:
+    ask = math.floor(max(float(SECOND), min(wait / 4, 20.0 * SECOND)))
+    return Word("waiting", number, epoch, 0, wait, ask, Reason.LINE)

@@ -3,12 +3,15 @@
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
 
 from gate.core.bucket import MOST, SECOND, lowest_terms
 from gate.core.words import RoomMode
 
 AWAY = 2**37  # numbers from here on are times, given without the store
 AWAY_ORIGIN = 1_767_225_600_000  # 2026-01-01, Unix milliseconds
+GROUPED = 2**45  # numbers from here on are turns in a group: 1024 * turn + the group's tag
 TICKET_LIFE = 3 * 86400.0  # seconds; the marks of used tickets are kept for a day longer
 RATE_WINDOW = 60.0  # seconds over which admissions are measured
 RATE_LEAST = 5.0  # and the least from which a rate is told
@@ -72,9 +75,10 @@ class RoomState:
     present: float = 1.0  # the measured share of called visitors who come
     admitted: int = 0  # since the line began
     birth: str = ""  # names this incarnation of the store's record
-    drawn: int = 0  # so many were drawn; 0: no draw yet
+    drawn: int = 0  # so many were drawn; 0: no draw yet; -1: nobody was there to be drawn
     seed: str = ""  # of the draw, hex; secret until then
     left: int | None = None  # so much is left to sell, as the shop said last
+    groups: tuple[tuple[int, int, int], ...] = ()  # (tag, turns given, turns called)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +93,30 @@ class Remembered:
     least: int = 1  # epochs below this one are over: tickets were given without the store in the one before
     quiet: int = -1  # us since the caller sent its last call that was answered, by its steady clock; -1: there was none
     admitted: int = 0  # who claims leaves no other trace in what a store has lost
+    drawn: int = 0
+    seed: str = ""
+    left: int | None = None
 
 
 def away_number(now: float) -> int:
-    """A number for a ticket given without the store at Unix time ``now``: ordered by time, beyond all leased ones."""
-    return AWAY + max(0, (int(now * 1000) - AWAY_ORIGIN) // 10)
+    """A number for a ticket given without the store at Unix time ``now``: its milliseconds, beyond all leased ones."""
+    return AWAY + max(0, int(now * 1000) - AWAY_ORIGIN)
+
+
+@lru_cache(maxsize=256)
+def tag_of(group: str) -> int:
+    """Ten bits that stand for a group's name in its members' tickets, whatever else is configured later."""
+    return int.from_bytes(sha256(group.encode()).digest()[:2], "big") % 1024
+
+
+def group_number(tag: int, turn: int) -> int:
+    return GROUPED + turn * 1024 + tag
+
+
+def group_turn(number: int) -> tuple[int, int]:
+    """``(tag, turn)`` of a group member's number."""
+    turn, tag = divmod(number - GROUPED, 1024)
+    return tag, turn
 
 
 class Throughput:

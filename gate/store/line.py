@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,8 +11,11 @@ from typing import Any
 
 from gate.core.blocks import LARGEST, Block
 from gate.core.credentials import Ticket
+from gate.core.decide import FULL_RETRY, HOLD_RETRY
 from gate.core.decision import Entry
-from gate.core.line import AWAY, TICKET_LIFE, Remembered, RoomState, Terms, Throughput, away_number
+from gate.core.draw import SEED_BYTES, drawn_place
+from gate.core.invitations import Invitation
+from gate.core.line import AWAY, GROUPED, TICKET_LIFE, Remembered, RoomState, Terms, Throughput, away_number, tag_of
 from gate.core.snapshot import RoomView
 from gate.core.standin import Admission
 from gate.core.words import Reason, RoomMode
@@ -26,30 +30,39 @@ LINE_RETRY = 2.0
 HICCUP = 0.5  # seconds for which a question to a store that was just lost waits for it, and is put once more
 LATE = 0.25  # seconds; an answer that took longer says what was true then, and is asked for again
 SEAT_SLACK = 2.0  # seconds a seat outlives its pass in the store
+NOTED_EVERY = 0.5  # seconds between two batches of tickets that were seen again,
+NOTED_MOST = 2000  # each of no more than so many;
+NOTED_KEPT = 200_000  # and so many are kept while the store is away
+STOCK_EVERY = 0.2  # seconds between two words to the store about what is left to sell
 
 
 def keys_of(room: str) -> list[str]:
     """KEYS of every room script. The hash tag keeps a room on one node of a cluster."""
-    return [f"gate:{{{room}}}:{part}" for part in ("line", "ready", "due", "seats", "revoked", "spent")]
+    parts = ("line", "ready", "due", "seats", "revoked", "spent", "seen", "late", "moved", "invited", "placed", "uses")
+    return [f"gate:{{{room}}}:{part}" for part in parts]
 
 
-def arguments(terms: Terms, known: Remembered) -> list[str | int | float | bytes]:
-    """ARGV 1 to 14 of every room script."""
-    active = -1 if terms.active is None else terms.active
+def arguments(terms: Terms, known: Remembered, offer: str = "") -> list[str | int | float | bytes]:
+    """ARGV 1 to 24 of every room script, as ``gate/store/lua/room.lua`` lists them. ``offer``: a seed for the draw."""
+    closes = round(terms.closes * 1e6) if terms.closes < math.inf else 0
+    groups = "".join(f"{tag_of(name)} {share!r};" for name, share in terms.groups)
     return [
-        *(terms.step, terms.cost, terms.burst, active, round(terms.session * 1e6), terms.mode.value),
-        *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least, known.quiet, known.admitted),
+        *(terms.step, terms.cost, terms.burst, _or_none(terms.active), round(terms.session * 1e6), terms.mode.value),
+        *(round(terms.opens * 1e6), closes, int(terms.draw), _or_none(terms.maximum), round(terms.grace * 1e6), groups),
+        *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least),
+        *(known.drawn, known.seed, _or_none(known.left), known.admitted, known.quiet, offer if terms.draw else ""),
     ]
 
 
 def read_state(told: list[bytes]) -> tuple[RoomState, list[bytes]]:
     """What every room script returns first, and the rest."""
-    raw, epoch, last, serving, birth, ready, unheard, through, inside, tokens, admitted, present, *rest = told
+    raw, epoch, last, serving, birth, ready, waiting, through, inside, tokens, admitted, present, *told = told
+    drawn, seed, left, groups, *rest = told
     state = RoomState(
         epoch=int(epoch),
         serving=int(serving),
         last=int(last),
-        waiting=int(last) - int(serving) + int(ready) + int(unheard),
+        waiting=int(waiting),
         through=int(through),
         inside=int(inside),
         tokens=float(tokens),
@@ -58,8 +71,21 @@ def read_state(told: list[bytes]) -> tuple[RoomState, list[bytes]]:
         present=float(present),
         admitted=int(admitted),
         birth=birth.decode(),
+        drawn=int(drawn),
+        seed=seed.decode(),
+        left=int(left) if int(left) >= 0 else None,
+        groups=tuple(_group(entry) for entry in groups.decode().split(";") if entry),
     )
     return state, rest
+
+
+def _or_none(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+def _group(text: str) -> tuple[int, int, int]:
+    tag, last, serving, _credit = text.split(",")
+    return int(tag), int(last), int(serving)
 
 
 class Line:
@@ -78,12 +104,17 @@ class Line:
         self._terms: Terms | None = None
         self._entering = 0
         self._block = Block()
-        self._joining: deque[asyncio.Future[tuple[int, int]]] = deque()
+        self._joining: deque[asyncio.Future[tuple[int, int] | None]] = deque()
         self._leasing: asyncio.Task[None] | None = None
         self._revoked: dict[str, float] = {}  # pass id -> store's time until which to keep it
         self._since = "0"
         self._throughput = Throughput()
         self._heard = float("-inf")  # when the last call that was answered was sent; the loop's clock
+        self._offer = secrets.token_hex(SEED_BYTES)
+        self._noted: set[int] = set()  # numbers of tickets that were seen again
+        self._noted_at = 0.0
+        self._stock: int | None = None  # to be told to the store
+        self._stocking: asyncio.Task[None] | None = None
 
     # -- what visitors ask
 
@@ -97,17 +128,18 @@ class Line:
         try:
             if terms.mode is RoomMode.AUTO and self._entering < AT_ONCE and not self._stands(view):
                 return await self._enter(id_, terms)
-            number, epoch = await self._next_number(terms)
+            found = await self._next_number(terms)
         except StoreUnavailable:
             again = LINE_RETRY if self.link.up else AWAY_RETRY
             return Entry("waiting", self._without_store(id_), retry_after=again, reason=Reason.STORE)
-        ticket = self._ticket(id_, epoch, number)
-        match terms.mode:
-            case RoomMode.HOLD:
-                return Entry("waiting", ticket, retry_after=20.0, reason=Reason.HOLD)
-            case RoomMode.CLOSED:
-                return Entry("waiting", ticket, retry_after=20.0, reason=Reason.ROOM_CLOSED)
-        return Entry("waiting", ticket, retry_after=LINE_RETRY, reason=Reason.LINE)
+        if found is None:
+            return Entry("full", self._ticket(id_, 0, 0), retry_after=FULL_RETRY, reason=Reason.LINE_FULL)
+        number, epoch = found
+        reason = self._refusal(terms)
+        if reason is None:
+            return Entry("waiting", self._ticket(id_, epoch, number), retry_after=LINE_RETRY, reason=Reason.LINE)
+        wait = HOLD_RETRY if reason is not Reason.NOT_OPEN else min(HOLD_RETRY, max(LINE_RETRY, terms.opens - self._clock()))
+        return Entry("waiting", self._ticket(id_, epoch, number), retry_after=wait, reason=reason)
 
     async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = HOLD_MOST) -> Entry:
         """A called ticket wants its pass; the same ticket gets the same answer, and pays once.
@@ -119,18 +151,21 @@ class Line:
         now = self._clock()
         if now - ticket.joined / 1000 > TICKET_LIFE:
             return Entry("spent", ticket)
-        if ticket.number >= AWAY:
-            self.memory.gave_without_store(self.name, ticket.epoch)
-        else:
+        if ticket.number < AWAY:
             self.memory.saw_ticket(self.name, ticket.epoch, ticket.number)
+        elif ticket.number < GROUPED:
+            self.memory.gave_without_store(self.name, ticket.epoch)
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         while True:
             sent = loop.time()
-            told = await self._run("claim", terms, ticket.id, ticket.epoch, ticket.number)
+            turn, drawn = self._turn_of(ticket.number), self.state.drawn
+            told = await self._run("claim", terms, ticket.id, ticket.epoch, ticket.number, turn, drawn)
             if loop.time() - sent > LATE and loop.time() < until:
                 continue  # this worker stood still; what it was given then may have to be paid for again
-            status, expires, due, ask, reason = told
+            status, expires, due, ask, reason, number, epoch = told
+            if int(number) != ticket.number:  # it came too late, and stands at the end of the line now
+                ticket = self._ticket(ticket.id, int(epoch), int(number))
             entry = self._entry(status, ticket, expires, ask, reason)
             wait = int(due) / 1e6 + 0.001
             held = wait <= HOLD and loop.time() + wait <= until
@@ -163,6 +198,32 @@ class Line:
         (news,) = await self._run("adopt", terms, called, round(hold * 1e6), *each)
         return int(news)
 
+    async def invite(self, invitation: Invitation, terms: Terms, ticket: Ticket | None = None) -> Entry | None:
+        """A place in the invitation's group, the same for the same ``ticket``: the one that its bearer has already, if any. It
+        replaces that. None: as many have come with this invitation as may. Raises :class:`StoreUnavailable`."""
+        self._terms = terms
+        ids = [self._new_id()] if ticket is None else [ticket.id, self._new_id()]
+        used = invitation.id, invitation.uses, invitation.expires
+        for id_ in ids:
+            status, number, epoch = await self._run("invite", terms, id_, tag_of(invitation.group), *used)
+            if status == b"invited":
+                mine = self._ticket(id_, int(epoch), int(number))
+                return Entry("waiting", mine, retry_after=LINE_RETRY, reason=self._refusal(terms) or Reason.LINE)
+            if status == b"used-up":
+                return None
+        return None
+
+    def present(self, ticket: Ticket) -> None:
+        """Somebody who waits was seen again. Costs nothing here: the store is told in batches, with the ticks."""
+        if ticket.number < AWAY and len(self._noted) < NOTED_KEPT and self._turn_of(ticket.number) > self.state.serving:
+            self._noted.add(ticket.number)
+
+    def stock(self, left: int) -> None:
+        """So much is left to sell. However often it is said, the store is told the newest a few times a second."""
+        self._stock = left
+        if self._stocking is None:
+            self._stocking = asyncio.create_task(self._tell_stock(), name=f"stock {self.name}")
+
     # -- what the gate does by itself
 
     async def tick(self, terms: Terms) -> RoomState:
@@ -178,6 +239,7 @@ class Line:
             del self._revoked[pass_id]
         if over or len(self._revoked) != len(self.state.revoked):
             self._publish_revoked()
+        await self._tell_present(terms)
         measured = self._throughput.measure(self.state.now, self.state.admitted, standing=self.state.waiting > 0)
         self.state = replace(self.state, admitted_per_second=measured)
         return self.state
@@ -200,13 +262,14 @@ class Line:
             self._entering -= 1
         return self._entry(status, self._ticket(id_, int(epoch), int(number)), expires, ask, reason)
 
-    async def _next_number(self, terms: Terms) -> tuple[int, int]:
-        """From the block in hand, else from the next lease; those who wait for it are served in the order they came."""
+    async def _next_number(self, terms: Terms) -> tuple[int, int] | None:
+        """From the block in hand, else from the next lease; those who wait for it are served in the order they came. None: the
+        line is full."""
         if not self._joining:
             found = self._block.take(self._clock())
             if found is not None:
                 return found
-        mine: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        mine: asyncio.Future[tuple[int, int] | None] = asyncio.get_running_loop().create_future()
         self._joining.append(mine)
         if self._leasing is None:
             self._leasing = asyncio.create_task(self._lease(terms), name=f"lease {self.name}")
@@ -217,9 +280,12 @@ class Line:
         try:
             while self._joining:
                 size = min(LARGEST, self._block.next_size(self._clock()) + len(self._joining) - 1)
-                first, epoch = await self._run("lease", terms, size)
+                first, epoch, count = await self._run("lease", terms, size)
                 now = self._clock()
-                self._block.refill(int(first), int(epoch), size, now)
+                self._block.refill(int(first), int(epoch), int(count), now)
+                if int(count) == 0:
+                    while self._joining:
+                        _settle(self._joining.popleft(), None)
                 while self._joining and (found := self._block.take(now)) is not None:
                     _settle(self._joining.popleft(), found)
         except StoreUnavailable as error:
@@ -228,6 +294,42 @@ class Line:
             self._leasing = None
             while self._joining:
                 _settle(self._joining.popleft(), trouble)
+
+    def _turn_of(self, number: int) -> int:
+        drawn, seed = self.state.drawn, self.state.seed
+        return drawn_place(bytes.fromhex(seed), drawn, number) if 0 < number <= drawn else number
+
+    def _refusal(self, terms: Terms) -> Reason | None:
+        """Why nobody enters now, by this machine's clock; what the scripts ask the store's."""
+        now = self._clock()
+        if terms.mode is RoomMode.HOLD:
+            return Reason.HOLD
+        if terms.mode is RoomMode.CLOSED:
+            return Reason.ROOM_CLOSED
+        return Reason.NOT_OPEN if now < terms.opens else Reason.SALE_OVER if now >= terms.closes else None
+
+    async def _tell_present(self, terms: Terms) -> None:
+        """Where there was a draw in between, once more: places are others then."""
+        now = asyncio.get_running_loop().time()
+        if not self._noted or now - self._noted_at < NOTED_EVERY:
+            return
+        self._noted_at = now
+        while self._noted:
+            drawn, batch = self.state.drawn, sorted(self._noted)[:NOTED_MOST]
+            await self._run("present", terms, drawn, *(self._turn_of(number) for number in batch))
+            if self.state.drawn == drawn:
+                self._noted.difference_update(batch)
+
+    async def _tell_stock(self) -> None:
+        while self._stock is not None:
+            left, self._stock = self._stock, None
+            try:
+                if self._terms is not None:
+                    await self._run("stock", self._terms, left)
+            except StoreUnavailable:
+                self._stock = left if self._stock is None else self._stock  # until it is back
+            await asyncio.sleep(STOCK_EVERY)
+        self._stocking = None
 
     def _ticket(self, id_: str, epoch: int, number: int) -> Ticket:
         return Ticket(self.name, epoch, number, int(self._clock() * 1000), id_)
@@ -244,8 +346,9 @@ class Line:
                 return Entry("entered", ticket, expires=int(expires) / 1e6, reason=why)
             case b"spent":
                 return Entry("spent", ticket)
-        why = Reason.ROOM_CLOSED if reason == b"closed" else Reason(reason.decode())
-        return Entry("waiting", ticket, retry_after=int(ask) / 1e6, reason=why)
+            case b"full":
+                return Entry("full", ticket, retry_after=FULL_RETRY, reason=Reason.LINE_FULL)
+        return Entry("waiting", ticket, retry_after=int(ask) / 1e6, reason=Reason(reason.decode()))
 
     async def _run(self, name: str, terms: Terms, *args: str | int) -> list[bytes]:
         told = await self._put(name, terms, *args)
@@ -272,7 +375,7 @@ class Line:
         sent = asyncio.get_running_loop().time()
         quiet = round((sent - self._heard) * 1e6) if math.isfinite(self._heard) else -1
         known = replace(self.memory.of(self.name), quiet=quiet)
-        told = await self.link.run(name, self._keys, [*arguments(terms, known), *args])
+        told = await self.link.run(name, self._keys, [*arguments(terms, known, self._offer), *args])
         self._heard = max(self._heard, sent)
         return told
 
@@ -280,7 +383,7 @@ class Line:
         self.state = replace(self.state, revoked=frozenset(self._revoked))
 
 
-def _settle(waiter: "asyncio.Future[tuple[int, int]]", result: tuple[int, int] | StoreUnavailable) -> None:
+def _settle(waiter: "asyncio.Future[tuple[int, int] | None]", result: tuple[int, int] | StoreUnavailable | None) -> None:
     if waiter.done():  # its visitor has left
         return
     if isinstance(result, StoreUnavailable):

@@ -29,15 +29,21 @@ class Memory:
         """An answer of the store. Answers may arrive in another order than they were given."""
         known = self.of(room)
         if (state.epoch, state.last) >= (known.epoch, known.last):
+            serving = max(state.serving, known.serving)
+            drawn, seed = (known.drawn, known.seed) if known.drawn > 0 or not state.seed else (state.drawn, state.seed)
+            left = known.left if state.left is None else state.left
             same = (state.epoch, state.birth) == (known.epoch, known.birth)
             self.rooms[room] = Remembered(
                 state.epoch,
                 state.last,
-                max(state.serving, known.serving),
+                serving,
                 state.inside,
                 state.birth,
                 known.least,
                 admitted=max(state.admitted, known.admitted) if same else state.admitted,
+                drawn=drawn,
+                seed=seed,
+                left=left,
             )
 
     def saw_ticket(self, room: str, epoch: int, number: int) -> None:
@@ -91,4 +97,7 @@ def _kept(room: Remembered) -> dict[str, Any]:
 def _highest(one: Remembered, other: Remembered) -> Remembered:
     order: Callable[[Remembered], tuple[int, int, int]] = lambda room: (room.epoch, room.last, room.admitted)  # noqa: E731
     best = max(one, other, key=order)
-    return replace(best, serving=max(one.serving, other.serving), least=max(one.least, other.least))
+    drawn = max((best, one, other), key=lambda room: (room.drawn > 0, room is best and room.seed != "", room.seed != ""))
+    left = next((room.left for room in (best, one, other) if room.left is not None), None)
+    serving, least = max(one.serving, other.serving), max(one.least, other.least)
+    return replace(best, serving=serving, least=least, drawn=drawn.drawn, seed=drawn.seed, left=left)

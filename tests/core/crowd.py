@@ -38,6 +38,7 @@ class Worker:
     state: RoomState = field(default_factory=RoomState)
     view: RoomView = field(default_factory=lambda: RoomView("r"))
     seen: Throughput = field(default_factory=Throughput)
+    noted: set[int] = field(default_factory=set)  # tickets seen again, for the next batch
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Visitor:
     ticket: Ticket | None = None
     entered: float | None = None
     left: bool = False
+    greeted: bool = False
     knocked: float | None = None
     shown: list[int] = field(default_factory=list)  # people ahead, as it was told each time
 
@@ -104,6 +106,9 @@ class Crowd:
 
     def _tick(self, now: float, worker: Worker) -> None:
         state = self._ledger.tick(_store(now), self.terms, NOTHING)
+        if worker.noted:
+            self._ledger.present(_store(now), self.terms, NOTHING, worker.noted)
+            worker.noted.clear()
         pace = worker.seen.measure(now, state.admitted, standing=state.waiting > 0)
         worker.state = state
         worker.view = RoomView(
@@ -145,6 +150,7 @@ class Crowd:
             visitor.knocked = visitor.knocked or now
             self._claim(now, who, worker, now + HOLD_MOST)
         else:
+            worker.noted.add(visitor.ticket.number)
             self._answer(now, who, worker, None)
 
     def _claim(self, now: float, who: int, worker: Worker, until: float) -> None:
@@ -179,6 +185,10 @@ class Crowd:
         seconds = round(retry_after(decision, place, state, self._rng.random()), 2)
         back = now + self._way()
         if visitor.kind == "script":
+            if not visitor.greeted:  # once, the page asks for itself
+                visitor.greeted = True
+                number = visitor.ticket.number if visitor.ticket else 0
+                self._at(back + self._rng.uniform(2, 8), lambda then: self._rng.choice(self._workers).noted.add(number))
             self._script(back, who, back, back + seconds, state)
         else:
             whole = math.ceil(seconds) if visitor.kind == "program" else max(2, math.ceil(seconds))

@@ -7,8 +7,9 @@ import pytest
 from gate.core.bucket import SECOND
 from gate.core.calls import Calls
 from gate.core.credentials import Ticket
-from gate.core.ledger import GRACE, PATIENCE, SEAT_SLACK, Ledger, told
+from gate.core.ledger import Ledger, told
 from gate.core.line import Remembered, Terms, away_number
+from gate.core.room import GRACE, PATIENCE, SEAT_SLACK
 from gate.core.words import Reason, RoomMode
 
 NOTHING = Remembered()

@@ -1,5 +1,6 @@
 """The scripts in the store and their Python twin agree on every answer to the same operations."""
 
+import math
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,14 +12,19 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from gate.core.credentials import Ticket
+from gate.core.draw import drawn_place
 from gate.core.ledger import Ledger, Word
-from gate.core.line import AWAY, Remembered, RoomState, Terms
+from gate.core.line import AWAY, Remembered, RoomState, Terms, tag_of
+from gate.core.presence import CHUNK
+from gate.core.room import MOVING
 from gate.core.words import Reason, RoomMode
 from gate.store.embedded import Embedded
 from gate.store.line import arguments, keys_of, read_state
 from gate.store.link import script
+from gate.store.memory import Memory
 
 SECOND = 1_000_000
+OFFER = "ab" * 32
 
 
 class Scripts:
@@ -30,7 +36,7 @@ class Scripts:
 
     def run(self, name: str, terms: Terms, memory: Remembered, *more: str | int) -> list[bytes]:
         keys = keys_of(self.room)
-        told = self.client.eval(script(name).text, len(keys), *keys, *arguments(terms, memory), *more)
+        told = self.client.eval(script(name).text, len(keys), *keys, *arguments(terms, memory, OFFER), *more)
         self.raw = int(told[0])
         self.state, rest = read_state(told)
         return rest
@@ -41,16 +47,23 @@ class Scripts:
 
     def kept(self) -> dict[str, Any]:
         """Everything the store keeps of the room, but for the bitmaps."""
-        line, ready, due, seats, revoked, _ = keys_of(self.room)
+        line = keys_of(self.room)[0]
         found: dict[str, Any] = {name.decode(): value.decode() for name, value in self.client.hgetall(line).items()}
-        found = {name: value if name == "calls" else float(value) for name, value in found.items()}
-        found.setdefault("calls", "")
-        for name, key in (("ready", ready), ("due", due), ("seats", seats), ("revoked", revoked)):
-            found[name] = {id_.decode(): score for id_, score in self.client.zrange(key, 0, -1, withscores=True)}
+        found = {name: value if name in TEXTS else float(value) for name, value in found.items()}
+        found = {**dict.fromkeys(TEXTS, ""), **found}
+        for key in keys_of(self.room):
+            name = key.rpartition(":")[2]
+            if name in ZSETS:
+                found[name] = {id_.decode(): score for id_, score in self.client.zrange(key, 0, -1, withscores=True)}
+        found["bits"] = []
+        for key in self.client.keys(f"gate:{{{self.room}}}:seen:*"):
+            first, value = int(key.rpartition(b":")[2]) * CHUNK, self.client.get(key)
+            found["bits"] += [first + 8 * k + bit for k, byte in enumerate(value) for bit in range(8) if byte << bit & 128]
+        found["bits"].sort()
         return found
 
     def lose_everything(self) -> None:
-        self.client.delete(*keys_of(self.room), *self.client.keys(f"gate:{{{self.room}}}:spent*"))
+        self.client.delete(*keys_of(self.room), *self.client.keys(f"gate:{{{self.room}}}:*"))
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +80,26 @@ TERMS = st.builds(
     burst=st.sampled_from([1, 2, 5, 40]),
     active=st.sampled_from([None, None, 1, 2, 10]),
     session=st.sampled_from([1.0, 10.0, 600.0]),
-    mode=st.sampled_from([RoomMode.AUTO, RoomMode.AUTO, RoomMode.AUTO, RoomMode.HOLD, RoomMode.CLOSED]),
+    mode=st.sampled_from([*[RoomMode.AUTO] * 6, RoomMode.HOLD, RoomMode.CLOSED]),
+    opens=st.sampled_from([0.0, 0.0, 0.0, 1.0, 1e11]),  # long ago, or far away
+    closes=st.sampled_from([*[math.inf] * 6, 1.0]),
+    draw=st.sampled_from([False, False, True]),
+    maximum=st.sampled_from([None, None, 0, 4, 15]),
+    grace=st.sampled_from([1.0, 60.0, 3600.0]),
+    groups=st.sampled_from([(), (), (("a", 0.25),), (("a", 0.3), ("b", 0.45))]),
 )
 PICK = st.integers(0, 30)
+TEXTS = ("calls", "marks", "reached", "groups", "seed")
+ZSETS = ("ready", "due", "seats", "revoked", "late", "moved", "invited", "placed")
 STEPS = st.one_of(
     st.tuples(st.just("enter"), PICK),
     st.tuples(st.just("enter"), PICK),
     st.tuples(st.just("lease"), st.integers(1, 20)),
+    st.tuples(st.just("lease"), st.sampled_from([40, 300, 70_000])),
+    st.tuples(st.just("present"), st.lists(PICK, min_size=1, max_size=8)),
+    st.tuples(st.just("present"), st.lists(PICK, min_size=1, max_size=8)),
+    st.tuples(st.just("invite"), st.tuples(PICK, st.sampled_from("aabc"), st.integers(0, 3))),
+    st.tuples(st.just("stock"), st.integers(0, 3)),
     st.tuples(st.just("claim"), PICK),
     st.tuples(st.just("claim"), PICK),
     st.tuples(st.just("claim"), PICK),
@@ -81,7 +107,9 @@ STEPS = st.one_of(
     st.tuples(st.just("renew"), PICK),
     st.tuples(st.just("release"), PICK),
     st.tuples(st.just("tick"), PICK),
-    st.tuples(st.just("wait"), st.sampled_from([1, 250_000, 700_000, SECOND, 3 * SECOND, 11 * SECOND, 700 * SECOND])),
+    st.tuples(
+        st.just("wait"), st.sampled_from([1, 250_000, 700_000, SECOND, 3 * SECOND, 11 * SECOND, 50 * SECOND, 700 * SECOND])
+    ),
     st.tuples(st.just("wait"), st.integers(0, 4 * SECOND)),
     st.tuples(st.just("clock back"), st.sampled_from([1, SECOND, 3600 * SECOND])),
     st.tuples(st.just("terms"), TERMS),
@@ -101,9 +129,13 @@ STEPS = st.one_of(
 # the id of somebody at the door whose place is no whole number
 @example(terms=Terms(0, 1, 1), steps=[("enter", 0), ("away", 1), ("claim", 1), ("renew", 1), ("enter", 29)])
 def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[tuple[str, Any]]) -> None:
-    scripts, ledger, memory = Scripts(client), Ledger(), Remembered()
+    scripts, ledger, memory = Scripts(client), Ledger(OFFER), Remembered()
     tickets: list[Ticket] = []
     issued = 0
+
+    def turn_of(ticket: Ticket) -> int:
+        drawn, seed = scripts.state.drawn, scripts.state.seed
+        return drawn_place(bytes.fromhex(seed), drawn, ticket.number) if 0 < ticket.number <= drawn else ticket.number
 
     def pick(index: int) -> Ticket:
         return tickets[index % len(tickets)] if tickets else Ticket(scripts.room, 1, 1, 0, "nobody")
@@ -122,13 +154,13 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                     continue
                 case "lose":
                     scripts.lose_everything()
-                    ledger = Ledger()
+                    ledger = Ledger(OFFER)
                     if value:
                         memory = Remembered()
                     continue
                 case "fall behind":  # an old copy came back: the caller remembers more than the store
                     if memory.epoch:
-                        memory = Remembered(memory.epoch, memory.last + value, memory.serving, memory.inside, memory.birth)
+                        memory = replace(memory, last=memory.last + value)
                     continue
                 case "forget admissions":  # so did one that had heard of every number
                     memory = replace(memory, admitted=scripts.state.admitted + value if memory.epoch else 0)
@@ -140,14 +172,32 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                     issued += 1
                     epoch = max(1, memory.epoch)
                     tickets.append(Ticket(scripts.room, epoch, AWAY + value, 0, f"a{issued}"))
-                    memory = Remembered(memory.epoch, memory.last, memory.serving, memory.inside, memory.birth, epoch + 1)
+                    memory = replace(memory, least=epoch + 1)
                     continue
                 case "lease":
-                    first, epoch = map(int, scripts.run("lease", terms, memory, value))
+                    first, epoch, count = map(int, scripts.run("lease", terms, memory, value))
                     assert ledger.lease(scripts.raw, terms, memory, value) == (first, epoch)
-                    for number in (first, first + value - 1):
+                    assert ledger.last - first + 1 == count
+                    for number in {first, first + count - 1} if count else ():
                         issued += 1
                         tickets.append(Ticket(scripts.room, epoch, number, 0, f"l{issued}"))
+                case "present":
+                    drawn = scripts.state.drawn
+                    places = [turn_of(pick(index)) for index in value if pick(index).number < AWAY]
+                    scripts.run("present", terms, memory, drawn, *places)
+                    ledger.present(scripts.raw, terms, memory, places, drawn)
+                case "invite":
+                    index, group, uses = value
+                    issued += 1
+                    id_ = pick(index).id if index > 25 else f"g{issued}"
+                    status, number, epoch = scripts.run("invite", terms, memory, id_, tag_of(group), group, uses, 2 * 10**9)
+                    place = ledger.invite(scripts.raw, terms, memory, id_, tag_of(group), group, uses)
+                    assert place == ((int(number), int(epoch)) if status == b"invited" else status.decode())
+                    if status == b"invited":
+                        tickets.append(Ticket(scripts.room, int(epoch), int(number), 0, id_))
+                case "stock":
+                    scripts.run("stock", terms, memory, value)
+                    ledger.stock(scripts.raw, terms, memory, value)
                 case "enter":
                     issued += 1
                     again = tickets and value > 28
@@ -155,13 +205,17 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                     status, number, epoch, expires, due, ask, reason = scripts.run("enter", terms, memory, id_)
                     twin = ledger.enter(scripts.raw, terms, memory, id_)
                     assert twin == _word(status, int(number), int(epoch), expires, due, ask, reason)
-                    tickets.append(Ticket(scripts.room, twin.epoch, twin.number, 0, id_))
+                    if twin.status != "full":
+                        tickets.append(Ticket(scripts.room, twin.epoch, twin.number, 0, id_))
                 case "claim":
                     ticket = pick(value)
-                    answer = scripts.run("claim", terms, memory, ticket.id, ticket.epoch, ticket.number)
-                    status, expires, due, ask, reason = answer
-                    twin = ledger.claim(scripts.raw, terms, memory, ticket)
-                    assert twin == _word(status, ticket.number, ticket.epoch, expires, due, ask, reason)
+                    turn, drawn = turn_of(ticket), scripts.state.drawn
+                    answer = scripts.run("claim", terms, memory, ticket.id, ticket.epoch, ticket.number, turn, drawn)
+                    status, expires, due, ask, reason, number, epoch = answer
+                    twin = ledger.claim(scripts.raw, terms, memory, ticket, turn, drawn)
+                    assert twin == _word(status, int(number), int(epoch), expires, due, ask, reason)
+                    if twin.number != ticket.number:
+                        tickets.append(Ticket(scripts.room, twin.epoch, twin.number, 0, ticket.id))
                 case "renew":
                     (expires,) = scripts.run("renew", terms, memory, pick(value).id)
                     assert ledger.renew(scripts.raw, terms, memory, pick(value).id) == int(expires)
@@ -173,35 +227,60 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                     told = ledger.tick(scripts.raw, terms, memory)
                     assert told.revoked == {id_.decode() for id_ in revoked}
             told, twin_state = scripts.state, ledger.state()
-            counted = ("epoch", "serving", "last", "waiting", "through", "inside", "ready", "admitted")
-            for field in (*counted, "birth", "tokens", "present"):
+            counted = (
+                "epoch",
+                "serving",
+                "last",
+                "waiting",
+                "through",
+                "inside",
+                "ready",
+                "admitted",
+                "drawn",
+                "left",
+                "groups",
+            )
+            for field in (*counted, "birth", "tokens", "present", "seed"):
                 assert getattr(told, field) == getattr(twin_state, field), field
             assert scripts.kept() == _kept(ledger)
-            memory = Remembered(
-                told.epoch, max(told.last, memory.last), told.serving, told.inside, told.birth, max(1, memory.least)
-            )
+            known = Memory()
+            known.rooms["r"] = memory
+            known.saw("r", told)
+            memory = replace(known.of("r"), last=max(told.last, memory.last), quiet=-1)
     finally:
         scripts.lose_everything()
 
 
 def _word(status: bytes, number: int, epoch: int, expires: bytes, due: bytes, ask: bytes, reason: bytes) -> Word:
-    why = Reason.ROOM_CLOSED if reason == b"closed" else Reason(reason.decode())
     word: Any = status.decode()
-    return Word(word, number, epoch, int(expires), int(due), int(ask), why)
+    return Word(word, number, epoch, int(expires), int(due), int(ask), Reason(reason.decode()))
 
 
 def _kept(ledger: Ledger) -> dict[str, Any]:
     names = ("epoch", "last", "serving", "birth", "skew", "admitted", "lost", "lost_until", "longest", "through", "full")
-    calls = ledger.calls
+    calls, presence, groups = ledger.calls, ledger.presence, ledger.groups
     return {
-        **{name: getattr(ledger, name) for name in names},
-        "expected": calls.expected,
-        "came": calls.came,
-        "calls": "".join(f"{c.at},{c.after},{c.upto},{c.count},{c.knocked},{c.heard};" for c in calls.open),
+        **{name: getattr(ledger, name) for name in (*names, "drawn", "worked", "forfeit", "seed")},
+        **{name: getattr(calls, name) for name in ("expected", "came", "expected_seen", "came_seen")},
+        **{name: getattr(presence, name) for name in ("blind", "settled", "seen")},
+        "front": groups.front,
+        "stock": 0 if ledger.left is None else ledger.left + 1,
+        "calls": "".join(
+            f"{c.at},{c.after},{c.upto},{c.count},{c.knocked},{c.heard},{c.known},{int(c.sure)};" for c in calls.open
+        ),
+        "marks": "".join(f"{at},{last};" for at, last in presence.marks),
+        "reached": "".join(f"{at},{serving};" for at, serving in ledger.reached),
+        "groups": "".join(f"{g.tag},{g.last},{g.serving},{g.credit:.17g};" for g in groups.known),
         **{name: getattr(ledger.bucket, name) for name in ("level", "step", "cost", "burst", "stamp")},
-        **{f"base:{epoch}": last for epoch, last in ledger.bases.items()},
+        **{f"base:{epoch}": base for epoch, (base, _) in ledger.bases.items()},
+        **{f"when:{epoch}": when for epoch, (_, when) in ledger.bases.items()},
         "ready": {id_: place for place, id_ in ledger._door},
         "due": ledger.due,
         "seats": ledger.seats,
         "revoked": ledger.revoked,
+        "late": ledger.gone,
+        "moved": {id_: epoch * MOVING + number for id_, (epoch, number) in ledger.moved.items()},
+        "invited": groups.invited,
+        "placed": groups.placed,
+        "bits": presence.bits,
     }

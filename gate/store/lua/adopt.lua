@@ -3,25 +3,37 @@
 -- still let visitors in by themselves, and what they let in has been paid with it. Safe to repeat.
 --
 -- KEYS     see room.lua
--- ARGV     1-14 see room.lua; 15 the highest number the worker has called, 16 hold (us);
+-- ARGV     1-24 see room.lua; 25 the highest number the worker has called, 26 hold (us);
 --          then id, epoch, number and expiry (us, Unix time) of each of them, 1000 at most
 -- Returns  the state (see close), then: how many of them were news
 -- @include room
+-- @include crowd
+-- @include visit
 
 open()
-line.level = math.min(line.level, -tonumber(ARGV[16]) * STEP)
+line.level = math.min(line.level, -tonumber(mine(2)) * STEP)
 line.full = 0 -- what it gave before has been paid with all that was in it
-local called = math.min(tonumber(ARGV[15]), line.last)
-if called > line.serving then call_up_to(called) end
+local called = math.min(tonumber(mine(1)), line.last)
+if called > line.serving then
+  local before = fresh() + line.seen
+  local told, upto = present(), math.min(called, line.settled)
+  local from = math.max(line.serving, line.blind)
+  if upto > from then line.seen = line.seen - bits_between(from, upto) end
+  local serving = line.serving
+  line.serving = called
+  local count = before - fresh() - line.seen
+  line.serving = serving
+  call_up_to(called, count, 0, 0, told)
+end
 local news = 0
-for i = 17, #ARGV, 4 do
+for i = OWN + 3, #ARGV, 4 do
   local id, epoch, number, expires = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   if not is_spent(id, epoch, number) then
     news = news + 1
     line.admitted = line.admitted + 1
     mark_spent(id, epoch, number)
     local call = number < AWAY and call_of(number)
-    if call and call.knocked < call.count then call.knocked = call.knocked + 1 end
+    if call then call.knocked = call.knocked + 1 end
     redis.call('ZREM', READY, id)
     redis.call('ZREM', DUE, id)
     local seat = math.max(tonumber(redis.call('ZSCORE', SEATS, id) or 0), expires + line.skew)

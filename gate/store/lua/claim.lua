@@ -2,49 +2,87 @@
 -- same ticket gets the same seat, and pays once.
 --
 -- KEYS     see room.lua
--- ARGV     1-14 see room.lua; 15 ticket id, 16 its epoch, 17 its number
+-- ARGV     1-24 see room.lua; 25 ticket id, 26 its epoch, 27 its number, 28 its place in the order, 29 the draw that this place
+--          was counted with (0: there was none)
 -- Returns  the state (see close), then: status (entered, waiting, spent), expires (us, store's clock),
---          due (us from now), ask again (us from now), reason
+--          due (us from now), ask again (us from now), reason, and the ticket's number and epoch: new ones if it came too late
 -- @include room
+-- @include crowd
+-- @include visit
 -- @include door
 
-local id, epoch, number = ARGV[15], tonumber(ARGV[16]), tonumber(ARGV[17])
+local id, epoch, number, turn_of = mine(1), tonumber(mine(2)), tonumber(mine(3)), tonumber(mine(4))
 open()
 
-local function spent() return close('spent', '0', '0', '0', 'rate') end
+local function answer(status, expires, due, ask, reason)
+  return close(status, expires, due, ask, reason, whole(number), whole(epoch))
+end
+local function in_line(wait, ask) return answer('waiting', '0', whole(wait), whole(ask), 'line') end
 
-if redis.call('ZSCORE', REVOKED, id) then return spent() end
+if redis.call('ZSCORE', REVOKED, id) then return answer('spent', '0', '0', '0', 'rate') end
 local seat = tonumber(redis.call('ZSCORE', SEATS, id) or 0)
 local late = seat > t and is_late(seat)
-if seat > t and not late then return close('entered', whole(seat - line.skew), '0', '0', 'pass') end -- it has its pass already
-if not late and is_spent(id, epoch, number) then return spent() end
-
-if MODE ~= 'auto' and MODE ~= 'open' then return close('waiting', '0', whole(20 * SECOND), whole(20 * SECOND), MODE) end
-
--- Its place: the number; a ticket given without the store stands behind all numbers of its epoch, by its time.
-local place = number
-if number >= AWAY then
-  local base = tonumber(redis.call('HGET', LINE, 'base:' .. whole(epoch)))
-  if not base then base = epoch < line.epoch and 0 or line.serving end -- forgotten with another loss: it has waited long enough
-  place = base + (number - AWAY) / AWAY
-end
-if math.floor(place) > line.serving then
-  call_ahead()
-  if math.floor(place) > line.serving then
-    local wait = 20 * SECOND
-    if STEP > 0 then wait = math.ceil((place - line.serving) * share() * COST / STEP) end
-    return close('waiting', '0', whole(wait), whole(math.floor(math.max(SECOND, math.min(wait / 4, 20 * SECOND)))), 'line')
+if seat > t and not late then return answer('entered', whole(seat - line.skew), '0', '0', 'pass') end -- it has its pass already
+local used = is_spent(id, epoch, number)
+if used then
+  local moved = tonumber(redis.call('ZSCORE', MOVED, id) or 0)
+  if moved > 0 then
+    epoch, number = math.floor(moved / MOVING), moved % MOVING
+    turn_of, used = number, is_spent(id, epoch, number)
   end
 end
+if used and not late then return answer('spent', '0', '0', '0', 'rate') end
 
-if number < AWAY and mark_knocked(epoch, number) then -- its first knock
-  local call = call_of(number)
+local why = refusal()
+if why then return answer('waiting', '0', pause(why), pause(why), why) end
+if number <= line.drawn and tonumber(mine(5)) ~= line.drawn then return in_line(SECOND, SECOND) end -- drawn a moment ago
+
+-- Is it called, and where does it stand? A group's member has its place from its call; one without a place, because the store
+-- lost it, stands in front.
+local place, first = turn_of, false
+if number >= GROUPED then
+  local tag, turn_there = (number - GROUPED) % 1024, math.floor((number - GROUPED) / 1024)
+  local group = group_of(tag)
+  local function is_called() return epoch < line.epoch or not group or turn_there <= group.serving end
+  if not is_called() then call_ahead() end
+  if not is_called() then
+    local wait = 20 * SECOND
+    if STEP > 0 then wait = math.ceil((turn_there - group.serving) * COST / STEP) end
+    return in_line(wait, math.floor(math.max(SECOND, math.min(wait / 4, 20 * SECOND))))
+  end
+  redis.call('ZREM', INVITED, id)
+  place = tonumber(redis.call('ZSCORE', READY, id) or redis.call('ZSCORE', PLACED, id) or line.through + 0.5)
+  first = redis.call('ZREM', PLACED, id) == 1
+else
+  place = place_of(epoch, number, turn_of)
+  if math.floor(place) > line.serving then
+    call_ahead()
+    if math.floor(place) > line.serving then
+      local wait = 20 * SECOND
+      if STEP > 0 then wait = math.ceil((place - line.serving) * present() * COST / STEP) end
+      return in_line(wait, math.floor(math.max(SECOND, math.min(wait / 4, 20 * SECOND))))
+    end
+  end
+  if place <= line.forfeit and not late and not redis.call('ZSCORE', READY, id) then
+    local left = tonumber(redis.call('ZSCORE', LEFT, id) or -KEEPS)
+    if left + KEEPS <= line.worked then -- called long ago, and not heard of since: to the end of the line
+      mark_spent(id, epoch, number)
+      line.last = line.last + 1
+      epoch, number, place = line.epoch, line.last, line.last
+      redis.call('ZADD', MOVED, whole(epoch * MOVING + number), id)
+      redis.call('EXPIRE', MOVED, 4 * DAY)
+      call_ahead()
+      if place > line.serving then return in_line(2 * SECOND, 2 * SECOND) end
+    end
+  end
+  first = place == math.floor(place) and mark_knocked(epoch, place)
+end
+
+if first then
   if redis.call('ZSCORE', READY, id) then -- at the door since it came, and here it is again
     line.expected, line.came = line.expected + 1, line.came + 1
-  elseif call and call.knocked < call.count then
-    call.knocked = call.knocked + 1
   else
-    line.came = line.came + 1
+    knock(place)
   end
 end
 
@@ -61,8 +99,8 @@ if line.level >= need * COST and free_seats() >= need then
   admit(id)
   mark_spent(id, epoch, number)
   call_ahead()
-  return close('entered', whole(raw + SESSION), '0', '0', 'rate')
+  return answer('entered', whole(raw + SESSION), '0', '0', 'rate')
 end
 local due, ask, reason = wait_at_the_door(id, before, kept)
 call_ahead()
-return close('waiting', '0', due, ask, reason)
+return answer('waiting', '0', due, ask, reason)

@@ -1,8 +1,26 @@
--- How a visitor stands at the door: included after room.lua, never run by itself. The Python twin is gate/core/ledger.py.
+-- How a visitor stands at the door: included after visit.lua, never run by itself. The Python twin is gate/core/ledger.py.
+
+-- Where a ticket of the common line stands: at its turn, which is its number unless it was drawn. One that the store gave out
+-- and forgot stands behind all that it knew of that epoch; one that was given without the store behind those, by its time
+-- (milliseconds, exact within three days of the epoch's end). An epoch whose end was forgotten with another loss: its visitors
+-- have waited long enough.
+local function place_of(epoch, number, turn_of)
+  if number <= line.drawn then return turn_of end
+  if number < AWAY and epoch >= line.epoch then return turn_of end
+  local base = tonumber(redis.call('HGET', LINE, 'base:' .. whole(epoch)))
+  if number >= AWAY then
+    if not base then base = epoch < line.epoch and 0 or line.serving end
+    local when = tonumber(redis.call('HGET', LINE, 'when:' .. whole(epoch)) or number - AWAY)
+    return base + 0.5 + math.max(0, math.min(536870911, number - AWAY - when + 268435456)) / 1073741824
+  end
+  if not base and number > line.last then base = 0 end
+  if base and number > base then return base + math.min(number - base, 1048575) / 2097152 end
+  return turn_of
+end
 
 -- True the first time.
-local function mark_knocked(epoch, number)
-  local key, bit = bits_of(epoch, number)
+local function mark_knocked(epoch, place)
+  local key, bit = bits_of(epoch, place)
   if redis.call('SETBIT', key, bit, 1) == 1 then return false end
   redis.call('EXPIRE', key, 4 * DAY)
   return true
@@ -12,7 +30,7 @@ end
 -- used only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again.
 local function is_late(seat)
   local given = seat - SESSION
-  return t - given > LATE and t - given < LOST and line.full > given and (MODE == 'auto' or MODE == 'open')
+  return t - given > LATE and t - given < LOST and line.full > given and not refusal()
 end
 
 -- When the token for the visitor behind `before` others is due, microseconds from now.

@@ -1,11 +1,13 @@
 -- Frees a seat and revokes its pass.
 --
 -- KEYS     see room.lua
--- ARGV     1-14 see room.lua; 15 pass id
+-- ARGV     1-24 see room.lua; 25 pass id
 -- Returns  the state (see close), then: 1 when there was a seat, else 0
 -- @include room
+-- @include crowd
+-- @include visit
 
-local id = ARGV[15]
+local id = mine(1)
 open()
 local freed = redis.call('ZREM', SEATS, id)
 if redis.call('ZADD', REVOKED, 'NX', whole(t), id) == 1 and freed == 0 then

@@ -2,11 +2,13 @@
 -- may have lost it), a revoked one is not.
 --
 -- KEYS     see room.lua
--- ARGV     1-14 see room.lua; 15 pass id
+-- ARGV     1-24 see room.lua; 25 pass id
 -- Returns  the state (see close), then: expires (us, store's clock), or 0: revoked
 -- @include room
+-- @include crowd
+-- @include visit
 
-local id = ARGV[15]
+local id = mine(1)
 open()
 if redis.call('ZSCORE', REVOKED, id) then return close('0') end
 local seat = tonumber(redis.call('ZSCORE', SEATS, id) or 0)

@@ -1,0 +1,346 @@
+"""One room as the store keeps it, and how every operation on it begins and ends: the twin of ``room.lua``, ``crowd.lua`` and
+``visit.lua`` in ``gate/store/lua``, whose parts have the same names. :mod:`gate.core.ledger` has the operations.
+"""
+
+import math
+from bisect import bisect_left
+
+from gate.core.bucket import SECOND, Bucket
+from gate.core.calls import LOOK, Calls, hearing
+from gate.core.deadlines import Deadlines
+from gate.core.groups import Groups, common_share
+from gate.core.line import AWAY, AWAY_ORIGIN, Remembered, RoomState, Terms
+from gate.core.presence import CHUNK, Presence
+from gate.core.words import Reason, RoomMode
+
+GRACE = 2 * SECOND  # at the door a visitor is expected for so long after the second it was told: no page comes back in less
+PATIENCE = 500_000  # but only for so long when the bucket is full, and waiting would lose a token
+STEP_AHEAD = 50_000  # a clock that gains more than this on the caller's has been set; less is the way to the store
+SEAT_SLACK = 2 * SECOND  # a seat outlives its pass by the difference of two clocks
+PURGE = 1000
+MOVING = 2**40  # a number of another epoch is this much further
+
+
+class Room:
+    """``now``: the store's clock in microseconds; it may jump. ``offer``: a seed for the draw, should there be none yet."""
+
+    def __init__(self, offer: str = "") -> None:
+        self.born = False
+        self.offer = offer
+        self.epoch = self.last = self.serving = self.birth = self.skew = self.admitted = self.full = 0
+        self.lost = self.lost_until = self.longest = 0
+        self.drawn = 0  # -1: there was nobody to be drawn
+        self.seed = ""
+        self.left: int | None = None
+        self.worked = 0  # us for which the room was letting visitors in
+        self.forfeit = 0  # who stands at or below and was not heard of since has lost its place
+        self.reached: list[tuple[int, int]] = []  # (working time, `serving` by then), oldest first
+        self.bucket = Bucket(0, 1, 1, 0, 0)
+        self.calls, self.presence, self.groups = Calls(), Presence(), Groups()
+        self.through = 0
+        self.bases: dict[
+            int, tuple[int, int]
+        ] = {}  # of an epoch that is over: its last number, and when (ms since AWAY_ORIGIN)
+        self.due = Deadlines()  # at the door: when it was asked to knock again
+        self.gone: dict[str, int] = {}  # left the door without a pass: at which working time
+        self.moved: dict[str, tuple[int, int]] = {}  # came too late: its new epoch and number
+        self.seats = Deadlines()
+        self.revoked: dict[str, int] = {}
+        self.knocked: set[tuple[int, int]] = set()
+        self.spent: set[tuple[int, int] | str] = set()
+        self._door: list[tuple[float, str]] = []  # (place, id), in order
+        self._places: dict[str, float] = {}
+        self._opened = 0
+        self.t = self.raw = 0
+
+    def state(self) -> RoomState:
+        return RoomState(
+            epoch=self.epoch,
+            serving=self.serving,
+            last=self.last,
+            waiting=self.waiting,
+            through=self.through,
+            inside=self._inside(),
+            tokens=self.bucket.tokens,
+            revoked=frozenset(self.revoked),
+            now=self.raw / SECOND,
+            ready=self.ready,
+            present=self.present_share,
+            admitted=self.admitted,
+            birth=str(self.birth),
+            drawn=self.drawn,
+            seed=self.seed,
+            left=self.left,
+            groups=tuple((group.tag, group.last, group.serving) for group in self.groups.known),
+        )
+
+    def remembered(self) -> Remembered:
+        return Remembered(
+            self.epoch,
+            self.last,
+            self.serving,
+            self._inside(),
+            str(self.birth),
+            admitted=self.admitted,
+            drawn=self.drawn,
+            seed=self.seed,
+            left=self.left,
+        )
+
+    @property
+    def ready(self) -> int:
+        return len(self._door)
+
+    @property
+    def fresh(self) -> int:
+        """Uncalled numbers of which nobody knows yet whether they are present."""
+        return self.presence.fresh(self.serving, self.last)
+
+    @property
+    def waiting(self) -> int:
+        """Everybody in line: present for all that is known, uncalled, called, or at the door."""
+        return self.fresh + self.presence.seen + self.groups.uncalled + self.ready + self.calls.unheard
+
+    @property
+    def present_share(self) -> float:
+        """The share of the numbers not yet called that are expected to come, as it is told."""
+        uncalled = self.last - self.serving
+        if uncalled <= 0:
+            return self.calls.share
+        return (self.fresh * self.calls.share + self.presence.seen * self.calls.share_seen) / uncalled
+
+    # -- begin and end
+
+    def _open(self, now: int, terms: Terms, memory: Remembered) -> None:
+        self.raw = now
+        if not self.born:
+            self._be_born(terms, memory)
+        else:
+            stamp = self.bucket.stamp
+            self.t = now + self.skew
+            if self.t < stamp:
+                self.skew += stamp - self.t
+                self.t = stamp
+            elif 0 <= memory.quiet < self.t - stamp - STEP_AHEAD:  # a burst is for a quiet time, not for a clock that was set
+                self.skew -= self.t - stamp - memory.quiet
+                self.t = stamp + memory.quiet
+            if self._is_behind(memory):
+                self._catch_up(memory)
+            if self.epoch < memory.least:
+                self._turn(memory.least)
+        self._opened = self.serving
+        self._draw(terms)
+        since = self.bucket.stamp
+        self.calls.measure(self.t, since, terms)
+        self.bucket.refill(self.t, terms.step, terms.cost, terms.burst)
+        if self._is_full():
+            self.full = self.t
+        if self._refusal(terms) is None:
+            self.worked += min(self.t - since, 10 * SECOND)
+        self.longest = max(self.longest, micros(terms.session))
+        self.presence.settle(self.t, self.serving)
+        while self.reached and self.reached[0][0] + micros(terms.grace) <= self.worked:
+            self.forfeit = self.reached.pop(0)[1]
+        self._purge()
+
+    def _close(self, terms: Terms) -> None:
+        self.through = max(self.through, self.serving - self.ready - self.calls.unheard)  # never back: no place ever grows
+        self.presence.mark(self.t, self.last)
+        newest = self.reached[-1] if self.reached else None
+        known = newest[1] if newest else self.forfeit
+        if self.serving > known and (newest is None or self.worked - newest[0] >= micros(terms.grace) / 16):
+            self.reached.append((self.worked, self.serving))
+        self.presence.forget(self._opened // CHUNK, self.serving // CHUNK - 1)
+
+    def _refusal(self, terms: Terms) -> Reason | None:
+        """Why nobody is let in now."""
+        if terms.mode is RoomMode.HOLD:
+            return Reason.HOLD
+        if not terms.admits:
+            return Reason.ROOM_CLOSED
+        if self.raw < micros(terms.opens):
+            return Reason.NOT_OPEN
+        if terms.closes < math.inf and self.raw >= micros(terms.closes):
+            return Reason.SALE_OVER
+        return None
+
+    def _pause(self, reason: Reason, terms: Terms) -> int:
+        """When to ask again then, microseconds from now, in whole seconds."""
+        wait = 20 * SECOND
+        if reason is Reason.NOT_OPEN:
+            wait = min(wait, math.ceil((micros(terms.opens) - self.raw) / SECOND) * SECOND)
+        return wait
+
+    def _be_born(self, terms: Terms, memory: Remembered) -> None:
+        self.born = True
+        self.t = self.birth = self.full = self.raw
+        self.epoch = max(1, memory.least)
+        self.bucket = Bucket.full(terms.step, terms.cost, terms.burst, self.raw)
+        if memory.epoch > 0:  # the store lost it: the bucket comes back empty, numbers go on, old seats are held free
+            self.epoch, self.last, self.serving = memory.epoch, memory.last, memory.serving
+            self.bucket.level = 0
+            self.lost, self.lost_until = memory.inside, self.raw + micros(terms.session)
+            self.drawn, self.seed, self.left = memory.drawn, memory.seed, memory.left
+            self.presence.lose_sight(self.last)
+            self._turn(max(memory.epoch + 1, memory.least))
+
+    def _is_behind(self, memory: Remembered) -> bool:
+        """The caller knows more than the store: a restart from an old copy, a failover to a replica that lagged behind, or a
+        line that a forgetful gate began anew."""
+        if memory.epoch != self.epoch:
+            return memory.epoch > self.epoch
+        if memory.birth not in ("", str(self.birth)):
+            return True
+        return memory.last > self.last or memory.admitted > self.admitted
+
+    def _catch_up(self, memory: Remembered) -> None:
+        self.last, self.serving = max(self.last, memory.last), max(self.serving, memory.serving)
+        self.bucket.level, self.bucket.stamp = 0, self.t
+        if memory.drawn > 0 or (self.drawn <= 0 and memory.seed != ""):  # the first draw is the one that counts
+            self.drawn, self.seed = memory.drawn, memory.seed
+        if self.left is None:
+            self.left = memory.left
+        self.presence.lose_sight(self.last)
+        self._turn(memory.epoch + 1)
+
+    def _turn(self, epoch: int) -> None:
+        """A new epoch: what is numbered from now on stands behind everything numbered so far."""
+        self.bases[self.epoch] = self.last, self.raw // 1000 - AWAY_ORIGIN
+        self.epoch = epoch
+
+    def _draw(self, terms: Terms) -> None:
+        """Everybody numbered before the opening is drawn, once. From then on bits and marks are by place."""
+        if not terms.draw or self.drawn != 0:
+            return
+        self.seed = self.seed or self.offer
+        if self.raw < micros(terms.opens) or self.seed == "":
+            return
+        self.drawn = self.last if self.last > 0 else -1
+        if self.last > 0:
+            self.presence.draw(self.t, self.last)
+
+    def _purge(self) -> None:
+        """Who leaves the door without a pass keeps the place for the room's grace."""
+        patience = PATIENCE if self._is_full() else GRACE
+        for id_ in self.due.take_before(self.t - patience, PURGE):
+            place = self._places[id_]
+            if place.is_integer() and (self.epoch, int(place)) not in self.knocked:
+                self.calls.expected += 1
+            self.gone[id_] = self.worked
+            self._leave_the_door(id_)
+        self.seats.take_before(self.t - SEAT_SLACK)
+
+    # -- the bucket and the seats
+
+    def _is_full(self) -> bool:
+        return self.bucket.level >= self.bucket.burst * self.bucket.cost
+
+    def _inside(self) -> int:
+        return len(self.seats) + (self.lost if self.t < self.lost_until else 0)
+
+    def _free_seats(self, terms: Terms) -> float:
+        return math.inf if terms.active is None else terms.active - self._inside()
+
+    def _admit(self, id_: str, terms: Terms) -> None:
+        self.bucket.take()
+        self.admitted += 1
+        self.seats[id_] = self.t + micros(terms.session)
+
+    def _is_spent(self, id_: str, epoch: int, number: int) -> bool:
+        return (id_ if number >= AWAY else (epoch, number)) in self.spent
+
+    def _mark_spent(self, id_: str, epoch: int, number: int) -> None:
+        self.spent.add(id_ if number >= AWAY else (epoch, number))
+
+    def _mark_knocked(self, epoch: int, place: int) -> bool:
+        """True the first time."""
+        first = (epoch, place) not in self.knocked
+        self.knocked.add((epoch, place))
+        return first
+
+    def _leave_the_door(self, id_: str) -> None:
+        del self._door[bisect_left(self._door, (self._places.pop(id_), id_))]
+        self.due.pop(id_, None)
+
+    # -- calling
+
+    def _call_ahead(self, terms: Terms) -> None:
+        """Moves ``serving`` so that enough present visitors stand at the door, however few of those called come."""
+        invited = self.groups.uncalled > 0
+        if self._refusal(terms) is not None or (self.last == self.serving and not invited):
+            return
+        tokens = min(self.bucket.level // self.bucket.cost, max(0, self._free_seats(terms)))
+        want = tokens + max(2.0, LOOK * terms.per_second) - self.ready - self.calls.on_the_way()
+        if want <= 0:
+            return
+        present = self.present_share
+        if invited:
+            self._call_by_shares(want, present, terms)
+        else:
+            self._call_common(want, present, terms)
+
+    def _call_up_to(self, number: int, count: int, known: int, sure: bool, present: float, terms: Terms) -> None:
+        self.calls.call(self.serving, number, count, known, sure, hearing(number - self.through, present, terms))
+        self.serving = number
+
+    def _call_fresh(self, want: float, limit: int, present: float, terms: Terms) -> float:
+        """Numbers up to ``limit`` of whom nothing is known. How many are expected to come."""
+        here, seen = self.calls.share, self.calls.counted
+        upto = min(limit, self.serving + math.ceil(want / here))
+        # no more than are wanted of those who are known to be present
+        upto, known = self.presence.nth(self.serving, upto, math.ceil(want / seen))
+        count = upto - self.serving
+        self._call_up_to(upto, count, known, False, present, terms)
+        return max(here * count, seen * known)
+
+    def _call_seen(self, want: float, present: float, terms: Terms) -> float:
+        """Those who have been seen again; the others are passed by."""
+        seen = self.calls.counted
+        upto, found = self.presence.nth(self.serving, self.presence.settled, math.ceil(want / seen))
+        self.presence.seen = max(0, self.presence.seen - found)
+        self._call_up_to(upto, found, found, True, present, terms)
+        return seen * found
+
+    def _call_common(self, want: float, present: float, terms: Terms) -> float:
+        """From the common line. How many are expected to come; 0: there is nobody."""
+        short = want
+        blind, settled = self.presence.blind, self.presence.settled
+        if self.serving < blind:
+            short -= self._call_fresh(short, blind, present, terms)
+        if short > 0 and blind <= self.serving < settled:
+            short -= self._call_seen(short, present, terms)
+        if short > 0 and max(blind, settled) <= self.serving < self.last:
+            short -= self._call_fresh(short, self.last, present, terms)
+        return want - short
+
+    def _call_by_shares(self, want: float, present: float, terms: Terms) -> None:
+        """From the groups and the common line: :mod:`gate.core.groups`."""
+        queue, common = self.groups.queue(terms), common_share(terms)
+        part = max(1.0, want / 8)
+        while want > 0:
+            called, owed = 0, 0.0
+            for group, share in queue:
+                many = min(group.last - group.serving, math.floor(group.credit), math.ceil(want))
+                if many >= 1 and want > 0:
+                    self.groups.call(group, many, self.serving)
+                    self._call_up_to(self.serving, many, many, True, present, terms)
+                    called, want = called + many, want - many
+                if group.last == group.serving:
+                    group.credit = 0.0
+                else:
+                    owed += share
+            if want > 0:
+                some = self._call_common(min(want, part), present, terms)
+                want -= some
+                gain = some / common
+                if some == 0:
+                    if owed == 0:
+                        return
+                    gain = part / owed if called == 0 else 0.0
+                for group, share in queue:
+                    if group.last > group.serving:
+                        group.credit += gain * share
+
+
+def micros(seconds: float) -> int:
+    return round(seconds * SECOND)

@@ -1,0 +1,23 @@
+-- Notes tickets that were seen again since they were given, in a batch. Whoever was not is not waited for when its turn comes.
+--
+-- KEYS     see room.lua
+-- ARGV     1-24 see room.lua; 25 the draw that the places were counted with (0: there was none), then the places, 2000 at most
+-- Returns  the state (see close); where its draw is another one, those who took part in it are to be noted again
+-- @include room
+-- @include crowd
+-- @include visit
+
+open()
+local drawn, touched = tonumber(mine(1)), {}
+for i = OWN + 2, #ARGV do
+  local place = tonumber(ARGV[i])
+  if place > line.serving and place <= line.last and (place > line.drawn or drawn == line.drawn) then
+    local key = chunk_key(math.floor(place / CHUNK))
+    if redis.call('SETBIT', key, place % CHUNK, 1) == 0 then
+      touched[key] = true
+      if place > line.blind and place <= line.settled then line.seen = line.seen + 1 end
+    end
+  end
+end
+for key in pairs(touched) do redis.call('EXPIRE', key, 4 * DAY) end
+return close()

@@ -1,0 +1,190 @@
+-- How every script that changes a room begins, with open(), and ends, with close(): included after crowd.lua.
+-- The Python twin is gate/core/ledger.py.
+
+local opened       -- `serving` as the script began
+
+local function words(text)
+  local found = {}
+  for word in string.gmatch(text, '[^,]+') do found[#found + 1] = tonumber(word) end
+  return found
+end
+
+local function list(text, into, names)
+  for entry in string.gmatch(text, '([^;]+);') do
+    local values, one = words(entry), {}
+    for i, name in ipairs(names) do one[name] = values[i] or 0 end -- an older gate did not know of the last ones
+    into[#into + 1] = one
+  end
+end
+
+local function text_of(from, names)
+  local text = ''
+  for _, one in ipairs(from) do
+    local values = {}
+    for i, name in ipairs(names) do values[i] = name == 'credit' and exact(one[name]) or whole(one[name]) end
+    text = text .. table.concat(values, ',') .. ';'
+  end
+  return text
+end
+
+local CALL = {'at', 'after', 'upto', 'count', 'knocked', 'heard', 'known', 'sure'}
+local MARK, REACHED, GROUP = {'at', 'last'}, {'at', 'serving'}, {'tag', 'last', 'serving', 'credit'}
+
+-- A new epoch: what is numbered from now on stands behind everything numbered so far.
+local function turn(epoch)
+  local before = whole(line.epoch)
+  redis.call('HSET', LINE, 'base:' .. before, whole(line.last), 'when:' .. before, whole(math.floor(raw / 1000) - AWAY_ORIGIN))
+  line.epoch = epoch
+end
+
+-- What was numbered so far is not known to be present or not.
+local function lose_sight() line.blind, line.seen = line.last, 0 end
+
+local function birth_of_a_line()
+  line = {}
+  for _, name in ipairs(FIELDS) do line[name] = 0 end
+  line.epoch, line.birth, line.level, line.step, line.cost = math.max(1, MEMORY.least), raw, BURST * COST, STEP, COST
+  line.burst, line.stamp, line.full, line.longest, line.seed = BURST, raw, raw, SESSION, ''
+  if MEMORY.epoch > 0 then -- the store lost it: the bucket comes back empty, numbers go on, old seats are held free
+    line.epoch = MEMORY.epoch
+    line.last, line.serving, line.level = MEMORY.last, MEMORY.serving, 0
+    line.lost, line.lost_until = MEMORY.inside, raw + SESSION
+    line.drawn, line.seed, line.stock = MEMORY.drawn, MEMORY.seed, MEMORY.left + 1
+    lose_sight()
+    turn(math.max(MEMORY.epoch + 1, MEMORY.least))
+  end
+end
+
+-- The caller knows more than the store: a restart from an old copy, a failover to a replica that lagged behind, or a
+-- line that a forgetful gate began anew.
+local function is_behind_memory()
+  if MEMORY.epoch ~= line.epoch then return MEMORY.epoch > line.epoch end
+  if MEMORY.birth ~= '' and MEMORY.birth ~= whole(line.birth) then return true end
+  return MEMORY.last > line.last or MEMORY.admitted > line.admitted
+end
+
+local function catch_up()
+  line.last, line.serving = math.max(line.last, MEMORY.last), math.max(line.serving, MEMORY.serving)
+  line.level, line.stamp = 0, t
+  if MEMORY.drawn > 0 or (line.drawn <= 0 and MEMORY.seed ~= '') then -- the first draw is the one that counts
+    line.drawn, line.seed = MEMORY.drawn, MEMORY.seed
+  end
+  if line.stock == 0 then line.stock = MEMORY.left + 1 end
+  lose_sight()
+  turn(MEMORY.epoch + 1)
+end
+
+-- Everybody numbered before the opening is drawn, once: -1 when there was nobody. From then on bits and marks are by place.
+local function draw()
+  if not DRAW or line.drawn ~= 0 then return end
+  if line.seed == '' then line.seed = OFFER end
+  if raw < OPENS or line.seed == '' then return end
+  line.drawn = line.last > 0 and line.last or -1
+  if line.last > 0 then
+    forget(0, math.floor(line.last / CHUNK))
+    marks = {{at = t, last = line.last}}
+    line.settled, line.blind, line.seen = 0, 0, 0
+  end
+end
+
+-- Who leaves the door without a pass keeps the place for the room's grace.
+local function purge()
+  local patience = is_full() and PATIENCE or GRACE
+  local overdue = redis.call('ZRANGEBYSCORE', DUE, '-inf', '(' .. whole(t - patience), 'LIMIT', 0, PURGE)
+  if #overdue > 0 then
+    for _, id in ipairs(overdue) do
+      local place = tonumber(redis.call('ZSCORE', READY, id) or 0.5)
+      if place == math.floor(place) then
+        local key, bit = bits_of(line.epoch, place)
+        if redis.call('GETBIT', key, bit) == 0 then line.expected = line.expected + 1 end -- came once, and never again
+      end
+      redis.call('ZADD', LEFT, whole(line.worked), id)
+    end
+    redis.call('EXPIRE', LEFT, 4 * DAY)
+    redis.call('ZREM', DUE, unpack(overdue))
+    redis.call('ZREM', READY, unpack(overdue))
+  end
+  redis.call('ZREMRANGEBYSCORE', SEATS, '-inf', '(' .. whole(t - SEAT_SLACK))
+  ready = redis.call('ZCARD', READY)
+end
+
+-- Loads the line as it stands now.
+local function open()
+  clock()
+  local found = redis.call('HMGET', LINE, unpack(TEXTS))
+  for i, name in ipairs(TEXTS) do loaded[name] = found[i] or '' end
+  list(loaded.calls, calls, CALL)
+  list(loaded.marks, marks, MARK)
+  list(loaded.reached, reached, REACHED)
+  list(loaded.groups, groups, GROUP)
+  found = redis.call('HMGET', LINE, unpack(FIELDS))
+  if not found[1] then
+    birth_of_a_line()
+    t = raw
+  else
+    line = {seed = loaded.seed}
+    for i, name in ipairs(FIELDS) do
+      local value = tonumber(found[i]) or 0 -- written by an older gate, which did not know of it
+      line[name], loaded[name] = value, value
+      if name == 'blind' and not found[i] then line.blind = line.last end
+    end
+    t = raw + line.skew
+    if t < line.stamp then
+      line.skew = line.skew + line.stamp - t
+      t = line.stamp
+    elseif QUIET >= 0 and t > line.stamp + QUIET + STEP_AHEAD then -- a burst is for a quiet time, not for a clock that was set
+      line.skew = line.skew - (t - line.stamp - QUIET)
+      t = line.stamp + QUIET
+    end
+    if is_behind_memory() then catch_up() end
+    if line.epoch < MEMORY.least then turn(MEMORY.least) end
+  end
+  opened = line.serving
+  -- The first write must be one that a full store refuses: after a write, and removing is one, it would let all pass.
+  redis.call('HSET', LINE, 'stamp', whole(t))
+  loaded.stamp = t
+  draw()
+  measure()
+  refill()
+  if not refusal() then line.worked = line.worked + math.min(t - line.stamp, 10 * SECOND) end
+  line.stamp = t
+  line.longest = math.max(line.longest, SESSION)
+  settle()
+  while reached[1] and reached[1].at + KEEPS <= line.worked do line.forfeit = table.remove(reached, 1).serving end
+  purge()
+end
+
+-- Ends a script: writes what has changed, and tells the state.
+local function close(...)
+  line.through = math.max(line.through, line.serving - ready - unheard()) -- never back, so that no place ever grows
+  local newest = marks[#marks]
+  if line.last > (newest and newest.last or line.settled) and (not newest or t - newest.at >= SETTLE / 16) then
+    marks[#marks + 1] = {at = t, last = line.last}
+  end
+  newest = reached[#reached]
+  if line.serving > (newest and newest.serving or line.forfeit) and (not newest or line.worked - newest.at >= KEEPS / 16) then
+    reached[#reached + 1] = {at = line.worked, serving = line.serving}
+  end
+  local passed = math.floor(line.serving / CHUNK) - 1
+  if passed >= math.floor(opened / CHUNK) then forget(math.floor(opened / CHUNK), passed) end
+  local changed = {}
+  for i = 1, #FIELDS do
+    local name = FIELDS[i]
+    if line[name] ~= loaded[name] then
+      changed[#changed + 1] = name
+      changed[#changed + 1] = exact(line[name])
+    end
+  end
+  local texts = {calls = text_of(calls, CALL), marks = text_of(marks, MARK), reached = text_of(reached, REACHED),
+    groups = text_of(groups, GROUP), seed = line.seed}
+  for name, text in pairs(texts) do
+    if text ~= loaded[name] then
+      changed[#changed + 1] = name
+      changed[#changed + 1] = text
+    end
+  end
+  if #changed > 0 then redis.call('HSET', LINE, unpack(changed)) end
+  return {whole(raw), whole(line.epoch), whole(line.last), whole(line.serving), whole(line.birth), whole(ready),
+    whole(waiting()), whole(line.through), whole(inside()), exact(line.level / COST), whole(line.admitted), exact(present()),
+    whole(line.drawn), line.seed, whole(line.stock - 1), texts.groups, ...}
+end
