@@ -35,6 +35,7 @@ class MemoryLine:
         self.room = room
         self.last = 0
         self.released: list[str] = []
+        self.stocks: list[int] = []
         self.admitting = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -59,6 +60,9 @@ class MemoryLine:
     async def release(self, pass_id: str) -> bool:
         self.released.append(pass_id)
         return True
+
+    def stock(self, left: int) -> None:
+        self.stocks.append(left)
 
 
 class MemoryQuotas:
