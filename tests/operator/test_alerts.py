@@ -1,5 +1,6 @@
-"""The alert rules in config/: about metrics that exist, with labels they have and runbooks that are there."""
+"""The alert rules and the dashboard in config/: about metrics that exist, with labels they have and runbooks that are there."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -55,3 +56,25 @@ def test_a_rule_is_about_what_there_is(rule: dict[str, Any], samples: dict[str, 
     assert rule["annotations"]["runbook"] in headings
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["expr"].count("(") == rule["expr"].count(")")
+
+
+def test_the_dashboard_shows_what_there_is(samples: dict[str, set[str]]) -> None:
+    found = json.loads((ROOT / "config/dashboard.json").read_text())
+    panels = found["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    shown = [(target["expr"], target["legendFormat"]) for panel in panels for target in panel["targets"]]
+    shown += [(variable["query"], "") for variable in found["templating"]["list"] if variable["type"] == "query"]
+    for expr, legend in shown:
+        names = set(re.findall(r"\bgate_\w+", expr))
+        assert names
+        assert names <= set(samples), expr
+        used = set(re.findall(r"{{(\w+)}}", legend)) | set(re.findall(r"(\w+)=", expr)) | by(expr)
+        assert all(used - {"instance"} <= samples[name] for name in names), (expr, used)
+        assert expr.count("(") == expr.count(")")
+    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
+    assert len(places) == len(panels)
+
+
+def by(expr: str) -> set[str]:
+    """Labels that are grouped by."""
+    return {label.strip() for labels in re.findall(r"\bby \(([^)]*)\)", expr) for label in labels.split(",")}
