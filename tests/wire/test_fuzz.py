@@ -15,9 +15,9 @@ from gate.core.path import canonical
 from gate.core.pattern import Pattern
 from tests.wire.rig import Gate, Origin, OriginSide, Visitor, eventually, gate_before, read_body, response
 
-MORE = 20 if os.environ.get("FULL") else 1
+MORE = 10 if os.environ.get("FULL") else 1
 GUARD = Pattern.parse("/checkout/**")
-SLOWEST = {"head": "300ms", "keep_alive": "300ms", "stall": "300ms"}
+SLOWEST = {"head": "1s", "keep_alive": "1s", "stall": "1s"}
 LAST = b"GET /last HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n"
 fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -25,7 +25,8 @@ fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.function_sco
 class Stage:
     """A gate and its origin on a loop of their own, so that hypothesis can come and go."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: str) -> None:
+        self.patience = patience  # with the origin
         self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.seen: list[str] = []
         self.answer = b""  # what the origin says to /fuzz
@@ -43,7 +44,7 @@ class Stage:
     async def _open(self) -> Gate:
         self._stack = contextlib.AsyncExitStack()
         origin = await self._stack.enter_async_context(Origin())
-        times = {"timeouts": {"first_byte": "300ms", "idle": "300ms"}}
+        times = {"timeouts": {"first_byte": self.patience, "idle": self.patience}}
         return await self._stack.enter_async_context(gate_before(origin, self._script, visitors=SLOWEST, origin=times))
 
     def __enter__(self) -> "Stage":
@@ -81,11 +82,11 @@ class Stage:
         assert control == (200, "forward; reason=unguarded", b"/last")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     patch = pytest.MonkeyPatch()
-    patch.setattr("gate.wire.protocol.BODY_WINDOW", 0.4)
-    with Stage() as made:
+    patch.setattr("gate.wire.protocol.BODY_WINDOW", 1.0)
+    with Stage(request.param) as made:
         yield made
     patch.undo()
 
@@ -145,7 +146,8 @@ def decided(answers: list[tuple[int, str]]) -> list[tuple[int, str]]:
     return [(400, "refuse") if decision.startswith("refuse") else (status, decision) for status, decision in answers]
 
 
-@settings(fuzzed, max_examples=200 * MORE)
+@pytest.mark.parametrize("stage", ["20s"], indirect=True)
+@settings(fuzzed, max_examples=100 * MORE)
 @given(data=STREAMS, cuts=st.lists(st.integers(1, 600), max_size=12))
 def test_however_it_is_cut_it_gets_the_same_answers(stage, data, cuts):
     async def once(cuts):
@@ -187,7 +189,8 @@ REPLIES = st.lists(
 ).map(b"".join)  # fmt: skip
 
 
-@settings(fuzzed, max_examples=40 * MORE)
+@pytest.mark.parametrize("stage", ["600ms"], indirect=True)
+@settings(fuzzed, max_examples=25 * MORE)
 @given(data=st.one_of(REPLIES, REPLIES.map(lambda rest: b"HTTP/1.1 200 OK\r\n" + rest), st.binary(max_size=60)))
 def test_whatever_the_origin_says_the_next_visitor_gets_their_own(stage, data):
     async def example():
