@@ -15,6 +15,7 @@ from gate.core.credentials import Key, KeyRing, Ticket
 from gate.core.decision import Decision, Entry
 from gate.core.draw import drawn_place
 from gate.core.facts import read_visit
+from gate.core.kept import keeps_form
 from gate.core.line import RoomState, Terms
 from gate.core.orders import RoomOrders
 from gate.core.settings import Settings
@@ -195,7 +196,9 @@ class Gate:
             fields = ((b"content-type", b"text/html"), (b"cache-control", b"no-store"))
             answer = Answer(200, fields, html).plus(*self.engine.headers_for_visitor(visit, decision))
         else:
-            answer = self.engine.answer(visit, decision)
+            length = int(visit.header(b"content-length") or 0)
+            kept = (await receive())["body"] if keeps_form(visit, decision, length) else None
+            answer = self.engine.answer(visit, decision, kept)
         await response(answer)(scope, receive, send)
 
 
