@@ -121,6 +121,8 @@ def _asked(url: str, promised: str | None) -> Published:
         fail("This room has no draw: it is first come, first served.")
     if draw.get("seed") is None or draw.get("drawn") is None:
         fail(f"Nothing has been drawn yet. The commitment is {draw.get('commitment')}: note it, and compare after the draw.")
+    if draw["drawn"] == -1:
+        fail("Nobody was drawn: nobody was there at the opening, or the room had no draw yet.")
     try:
         told = [draw["commitment"], promised]
         return Published(bytes.fromhex(draw["seed"]), int(draw["drawn"]), tuple(text for text in told if text))

@@ -209,15 +209,19 @@ class Room:
         self.epoch = epoch
 
     def _draw(self, terms: Terms) -> None:
-        """Everybody numbered before the opening is drawn, once. From then on bits and marks are by place."""
-        if not terms.draw or self.drawn != 0:
+        """Everybody numbered before the opening is drawn, once. From then on bits and marks are by place. -1: there was nobody,
+        or nothing was promised before the opening, because the room got its draw when it had opened: who stands there keeps the
+        place."""
+        if not terms.draw or self.drawn > 0:
             return
-        self.seed = self.seed or self.offer
-        if self.raw < micros(terms.opens) or self.seed == "":
+        if self.raw < micros(terms.opens):
+            self.seed = self.seed or self.offer
+            self.drawn = 0  # also where the opening was put off
             return
-        self.drawn = self.last if self.last > 0 else -1
-        if self.last > 0:
-            self.presence.draw(self.t, self.last)
+        if self.drawn == 0:
+            self.drawn = self.last if self.seed and self.last > 0 else -1
+            if self.drawn > 0:
+                self.presence.draw(self.t, self.last)
 
     def _purge(self) -> None:
         """Who leaves the door without a pass keeps the place for the room's grace."""

@@ -130,6 +130,7 @@ def test_documents_that_tell_no_draw(serve: Serve) -> None:
     for document, said in (
         ({"draw": None}, "has no draw"),
         ({"draw": {"commitment": PROMISED, "drawn": None, "seed": None}}, f"The commitment is {PROMISED}"),
+        ({"draw": {"commitment": PROMISED, "drawn": -1, "seed": SEED.hex()}}, "Nobody was drawn"),
         ({"draw": {"commitment": PROMISED, "drawn": "x", "seed": "y"}}, "does not tell the draw"),
         ({}, "is not a room's status document"),
         ([], "is not a room's status document"),

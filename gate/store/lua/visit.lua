@@ -74,13 +74,19 @@ local function catch_up()
   turn(MEMORY.epoch + 1)
 end
 
--- Everybody numbered before the opening is drawn, once: -1 when there was nobody. From then on bits and marks are by place.
+-- Everybody numbered before the opening is drawn, once. From then on bits and marks are by place. -1: there was nobody, or
+-- nothing was promised before the opening, because the room got its draw when it had opened: who stands there keeps the place.
 local function draw()
-  if not DRAW or line.drawn ~= 0 then return end
-  if line.seed == '' then line.seed = OFFER end
-  if raw < OPENS or line.seed == '' then return end
-  line.drawn = line.last > 0 and line.last or -1
-  if line.last > 0 then
+  if not DRAW or line.drawn > 0 then return end
+  if raw < OPENS then
+    if line.seed == '' then line.seed = OFFER end
+    line.drawn = 0 -- also where the opening was put off
+  elseif line.drawn == 0 then
+    line.drawn = line.seed ~= '' and line.last > 0 and line.last or -1
+  else
+    return
+  end
+  if line.drawn > 0 then
     forget(0, math.floor(line.last / CHUNK))
     marks = {{at = t, last = line.last}}
     line.settled, line.blind, line.seen = 0, 0, 0
