@@ -15,7 +15,7 @@ from gate.core.answer import Answer
 from gate.core.facts import Refusal
 from gate.wire.framing import Chunked, Sized
 from gate.wire.heads import BODILESS, answer_bytes
-from gate.wire.parser import Common, Head
+from gate.wire.request import Common, Head
 
 if TYPE_CHECKING:
     from gate.wire.account import Account
@@ -41,7 +41,8 @@ class Job(Protocol):
 
 
 class Answering(asyncio.Protocol):
-    """The answering half of a visitor's connection; the reading half is :class:`~gate.wire.protocol.VisitorConnection`.
+    """The answering part of a visitor's connection. :class:`~gate.wire.receiving.Receiving` reads bodies,
+    :class:`~gate.wire.protocol.VisitorConnection` all the rest.
 
     ``closing``: no further request is read after the current one.
     """

@@ -26,10 +26,12 @@ from gate.wire.heads import BODIED, RETRY_LATER, lines, request_framing
 from gate.wire.keeping import Keeping
 from gate.wire.newcomers import Newcomers
 from gate.wire.origin import Origins
-from gate.wire.parser import Head, Limits, Parser, upgrade_of
-from gate.wire.plan import Plans, Way
+from gate.wire.parser import Limits, Parser
+from gate.wire.plan import Plans
 from gate.wire.protocol import VisitorConnection
+from gate.wire.request import Head, upgrade_of
 from gate.wire.tunnel import Tunnel
+from gate.wire.way import Way
 
 LAST_CALL: Final = 1.0  # seconds an idle connection may still send a request when the worker ends
 DEFAULT_BODY: Final[int] = Route.model_fields["body"].default

@@ -21,17 +21,17 @@ from gate.core.visit import Visit
 from gate.core.words import Reason
 from gate.wire.heads import VIA, body_bytes, connection_line
 from gate.wire.origin import IDEMPOTENT
-from gate.wire.parser import CHUNKED, upgrade_of
 from gate.wire.reply import BODILESS
+from gate.wire.request import CHUNKED, upgrade_of
 from gate.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from gate.wire.contract import Attempt
     from gate.wire.door import Door
-    from gate.wire.plan import Way
     from gate.wire.protocol import VisitorConnection
     from gate.wire.reply import Reply
     from gate.wire.upstream import OriginConnection
+    from gate.wire.way import Way
 
 HIGH_WATER: Final = 64 << 10  # bytes of a body that wait for a connection to the origin
 COALESCE: Final = 16 << 10  # bytes; larger bodies are not copied behind their head

@@ -10,7 +10,7 @@ from gate.core.facts import Refusal
 from gate.core.visit import Visit
 from gate.core.words import Reason
 from gate.wire.heads import BODILESS, RETRY_LATER, body_bytes, connection_line, lines, status_line
-from gate.wire.parser import Head
+from gate.wire.request import Head
 
 if TYPE_CHECKING:
     from gate.wire.door import Door

@@ -8,7 +8,7 @@ from gate.core.answer import Answer, Fields
 from gate.core.facts import PSEUDONYM
 from gate.core.visit import Headers
 from gate.wire.framing import LAST_CHUNK, chunk
-from gate.wire.parser import CHUNKED
+from gate.wire.request import CHUNKED
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 VIA: Final = b"via: 1.1 %b\r\n" % PSEUDONYM

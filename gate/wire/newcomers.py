@@ -15,8 +15,8 @@ from gate.core.visit import Form, Headers, Visit
 from gate.wire.contract import Desk, Greeting
 from gate.wire.heads import connection_line, lines, status_line
 from gate.wire.memo import Memo
-from gate.wire.parser import Common, Head
-from gate.wire.plan import Plan
+from gate.wire.request import Common, Head
+from gate.wire.way import Plan
 
 if TYPE_CHECKING:
     from gate.wire.door import Door

@@ -6,8 +6,8 @@ framing field alone, no ``_`` in names, no HTTP/1.0 with a transfer coding, limi
 
 Reading is a pure function of the bytes, so what many visitors send alike is read once and remembered, never what belongs to
 one visitor: a request line, a field line, and all of a head but its request line and its Cookie line (:class:`Common`). A head
-made of remembered parts needs no reader at all (:meth:`Parser.recall`): no rule, of ours or of llhttp, looks at a request line
-and a field at once, or at what is in a Cookie line beyond its control characters; tests/wire/test_parser.py holds llhttp to it.
+made of remembered parts needs no reader (:meth:`Parser.recall`): in HTTP/1.1 no rule, ours or llhttp's, looks at a request line
+and a field at once, or into a Cookie line for more than control characters; tests/wire/test_parser.py holds llhttp to it.
 """
 
 import re
@@ -17,15 +17,14 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gate.core.facts import Refusal
 from gate.core.identity import is_claim
-from gate.core.visit import Form
 from gate.core.words import Reason
 from gate.wire.headers import HOP_BY_HOP, OVERRIDES
 from gate.wire.memo import Memo
+from gate.wire.request import CHUNKED, Common, Head, Start
 
 if TYPE_CHECKING:
-    from gate.wire.plan import Carried, Plan
+    from gate.wire.way import Carried
 
-CHUNKED: Final = -1  # Head.length of a chunked body
 LINES_REMEMBERED: Final = 4096
 LONGEST_REMEMBERED: Final = 256  # bytes
 LONGEST_START: Final = 1024
@@ -75,88 +74,6 @@ class Limits:
 
     def __init__(self, head: int = 16 << 10, fields: int = 100, target: int = 8 << 10) -> None:
         self.head, self.fields, self.target = head, fields, target
-
-
-class Start:
-    """A request line. ``plan``: what the fast path makes of it (:class:`gate.wire.plan.Plan`)."""
-
-    __slots__ = ("line", "method", "minor", "plan", "target")
-
-    def __init__(self, line: bytes, method: bytes, target: bytes, minor: int) -> None:
-        self.line = line
-        self.method = method
-        self.target = target
-        self.minor = minor
-        self.plan: Plan | None = None
-
-
-class Common:
-    """What a head says besides its request line and its cookie; many visitors' heads have it alike.
-
-    ``plain``: the lines that go to the origin unchanged, each with its end. ``others``: lines of kind OTHER. ``cookies``: of
-    further Cookie lines. ``named``: Connection names further fields. ``usual``: nothing of all that, and no Upgrade.
-    For the fast paths, ``accepted``: its Host is one of ours; ``reads``: the form and the languages asked for.
-    """
-
-    __slots__ = (
-        "accepted",
-        "cookies",
-        "expects",
-        "host",
-        "keep_alive",
-        "length",
-        "named",
-        "others",
-        "plain",
-        "reads",
-        "upgrade",
-        "usual",
-    )
-
-    accepted: bool
-    cookies: list[bytes]
-    expects: bool
-    host: bytes
-    keep_alive: bool
-    length: int
-    named: bool
-    others: list[bytes]
-    plain: bytes
-    reads: tuple[Form, tuple[str, ...]] | None
-    upgrade: bool
-    usual: bool
-
-
-class Head:
-    """One request head. ``cookie``: the value of the first Cookie line, or b"". ``carried``: what the fast path made of one
-    that read the same (:class:`gate.wire.plan.Carried`)."""
-
-    __slots__ = ("block", "carried", "common", "cookie", "start")
-
-    def __init__(self, block: bytes, start: Start, common: Common, cookie: bytes, carried: "Carried | None") -> None:
-        self.block = block
-        self.start = start
-        self.common = common
-        self.cookie = cookie
-        self.carried = carried
-
-    @property
-    def minor(self) -> int:
-        return self.start.minor
-
-    @property
-    def method(self) -> bytes:
-        return self.start.method
-
-    @property
-    def length(self) -> int:
-        """Bytes of body to come, or :data:`CHUNKED`."""
-        return self.common.length
-
-    def fields(self) -> tuple[tuple[bytes, bytes], ...]:
-        """All fields in order, names in lower case."""
-        pairs = (line.partition(b":") for line in self.block[:-4].split(b"\r\n")[1:])
-        return tuple((name.lower(), value.strip(b" \t")) for name, _, value in pairs)
 
 
 def _malformed(detail: str, status: int = 400) -> Refusal:
@@ -386,16 +303,6 @@ class Parser:
         if type(error).__name__ == "HttpParserInvalidMethodError":
             return Refusal(501, Reason.METHOD, "not a method known here")
         return _malformed("not HTTP/1.1")
-
-
-def upgrade_of(head: Head) -> bytes | None:
-    """What the visitor wants to speak instead, when that may be passed on; h2c never is (it would hide requests from us)."""
-    if not head.common.upgrade:
-        return None
-    values = [value for name, value in head.fields() if name == b"upgrade"]
-    if len(values) != 1 or b"," in values[0] or values[0].lower().startswith((b"h2", b"http")):
-        return None
-    return values[0]
 
 
 # --------------------------------------------------------------------------- collecting a head

@@ -1,4 +1,4 @@
-"""One visitor's connection, the reading half: heads and bodies in, one request at a time and in order.
+"""One visitor's connection: one request at a time and in order.
 
 =========  =============================================================================
 state      what comes in is
@@ -17,25 +17,24 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gate.core.facts import Refusal
 from gate.core.words import Reason
-from gate.wire.answering import BUSY, CLOSED, DRAIN, DRAIN_BYTES, DRAIN_SECONDS, IDLE, LINGER, TUNNEL, Answering, Job
+from gate.wire.answering import BUSY, CLOSED, DRAIN, DRAIN_BYTES, IDLE, LINGER, TUNNEL
 from gate.wire.deadlines import NEVER
-from gate.wire.framing import BadFraming, Chunked, Sized
-from gate.wire.heads import CONTINUE
-from gate.wire.parser import CHUNKED, Head, check_unfinished
+from gate.wire.framing import Chunked, Sized
+from gate.wire.parser import check_unfinished
+from gate.wire.receiving import HIGH_WATER, Receiving
+from gate.wire.request import CHUNKED, Head
 
 if TYPE_CHECKING:
     from gate.wire.door import Door
     from gate.wire.tunnel import Tunnel
 
-HIGH_WATER: Final = 64 << 10  # bytes read ahead, or waiting to be written, before the other side is paused
-BODY_WINDOW: Final = 10.0  # seconds over which the minimum rate of a body is measured
 HALF_CLOSED: Final = 2.0  # seconds that an answer may be silent, at its beginning or later, once the visitor has sent FIN
 
 
-class VisitorConnection(Answering):
+class VisitorConnection(Receiving):
     """What uvicorn makes for every connection of a visitor (:meth:`gate.wire.door.Door.protocol`)."""
 
-    __slots__ = ("_advancing", "_half_closed", "_heading", "_heard", "_paused", "_stopped", "peer", "tunnel")
+    __slots__ = ("_advancing", "_half_closed", "_heading", "_heard", "_paused", "peer", "tunnel")
 
     def __init__(self, door: "Door") -> None:
         self.door = door
@@ -52,7 +51,7 @@ class VisitorConnection(Answering):
         self._upload = None
         self._received = self._mark = 0
         self._paused = False  # the visitor takes no more
-        self._stopped = False  # we read no more
+        self._stopped = False
         self._upload_held = False
         self._answered = self._promised = False
         self._advancing = False
@@ -206,81 +205,7 @@ class VisitorConnection(Answering):
             self.closing = True
         self.door.serve(self, head)
 
-    # ------------------------------------------------------------------ reading a body
-
-    def take(self, job: Job) -> None:
-        """``job`` serves the current request from here on, and gets its body."""
-        self.job = job
-        if self._upload is not None:
-            if self._ahead:
-                ahead, self._ahead = self._ahead, b""
-                self._feed(ahead)
-            elif self.head.common.expects:
-                self.transport.write(CONTINUE)
-            if self._upload is not None:
-                self.door.wheel.watch(self, BODY_WINDOW)
-        self._flow()
-
-    def _feed(self, data: bytes) -> None:
-        upload, job = self._upload, self.job
-        if upload is None or job is None:
-            self._ahead += data
-            return
-        try:
-            payload = upload.feed(data)
-        except BadFraming as error:
-            self.refuse(Refusal(400, Reason.MALFORMED, str(error)), self.head)
-            return
-        self._received += len(data)
-        ended = upload.done
-        if ended:
-            self._ahead = upload.rest
-            self._upload = None
-            self.due = NEVER
-        if payload or ended:
-            job.body(payload, ended)
-        self._flow()
-
-    def hold_upload(self, held: bool) -> None:
-        """The origin takes no more of the body for now; or it does again."""
-        self._upload_held = held
-        self._mark = self._received
-        if not held and self._upload is not None:
-            self.door.wheel.watch(self, BODY_WINDOW)
-        self._flow()
-
-    def _flow(self) -> None:
-        stop = (self._upload_held and self._upload is not None) or len(self._ahead) > HIGH_WATER
-        if stop != self._stopped and self._state != CLOSED:
-            self._stopped = stop
-            if stop:
-                self.transport.pause_reading()
-            else:
-                self.transport.resume_reading()
-
-    def _drain(self, data: bytes) -> None:
-        upload = self._upload
-        assert upload is not None  # noqa: S101 - DRAIN means that there is a rest
-        self._received += len(data)
-        try:
-            upload.feed(data)
-        except BadFraming:
-            self._close()
-            return
-        if upload.done:
-            self._ahead, self._upload = upload.rest, None
-            self._next()
-        elif self._received > DRAIN_BYTES:
-            self._close()
-
-    def _drain_rest(self) -> None:
-        self._state = DRAIN
-        self._received = 0
-        self.door.wheel.watch(self, DRAIN_SECONDS)
-        ahead, self._ahead = self._ahead, b""
-        self._flow()
-        if ahead:
-            self._drain(ahead)
+    # ------------------------------------------------------------------ what follows
 
     def _next(self) -> None:
         self._state = IDLE
@@ -346,11 +271,7 @@ class VisitorConnection(Answering):
                 self._mark = size
                 self.door.wheel.watch(self, visitors.stall)
         elif self._upload is not None and not self._upload_held:
-            if self._received - self._mark < visitors.body_rate * BODY_WINDOW:
-                self.refuse(Refusal(408, Reason.MALFORMED, "the body came too slowly"), self.head)
-            else:
-                self._mark = self._received
-                self.door.wheel.watch(self, BODY_WINDOW)
+            self._check_pace()
 
     def _leave(self) -> None:
         job, self.job = self.job, None

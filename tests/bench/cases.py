@@ -16,7 +16,7 @@ from joserfc.jwk import OctKey
 from gate import keys
 from gate.core.credentials import KeyRing, Pass, new_id
 from tests.bench import recipes
-from tests.bench.contest import EVERY_PASS, Case, answer, compete, started
+from tests.bench.contest import Case, answer, compete, started
 from tests.bench.peers import Peers
 from tests.bench.processes import LOAD, SERVER, DidNotStart, pin, running
 from tests.processes import Gate, eventually, fetch, free_port
@@ -35,6 +35,7 @@ class Bench:
     warm: float
     say: Callable[[str], None]
     big: int = 64 << 20  # bytes, of the large file
+    passes: int = 20_000  # different ones, in turn
     missing: list[str] = field(default_factory=list)
 
     def leave_out(self, name: str, why: str) -> None:
@@ -86,13 +87,13 @@ def process_of(it: Gate) -> int:
     return it.process.pid
 
 
-def sign(ring: KeyRing, count: int = EVERY_PASS) -> list[str]:
+def sign(ring: KeyRing, count: int) -> list[str]:
     """Fresh passes of ``checkout``, made with the gate's own keys."""
     now = time.time()
     return [ring.sign_pass(Pass("checkout", new_id(secrets.token_bytes), now, now + 600)) for _ in range(count)]
 
 
-def sign_with_text(secret: str, count: int = EVERY_PASS) -> list[str]:
+def sign_with_text(secret: str, count: int) -> list[str]:
     """The same kind of token under a key that can stand in HAProxy's config."""
     key, now = OctKey.import_key(secret), int(time.time())
     tokens = []
@@ -159,7 +160,9 @@ LARGE: list[_Row] = [
 
 def forward(bench: Bench, only: str = "") -> Contest:
     """1 KB with a verified pass, from 20,000 passes in turn."""
-    return _forwarding(bench, "Forward 1 KB with a verified pass, 20,000 distinct passes", "/checkout/1k", 1024, FORWARD, only)
+    return _forwarding(
+        bench, f"Forward 1 KB with a verified pass, {bench.passes:,} distinct passes", "/checkout/1k", 1024, FORWARD, only
+    )
 
 
 def large(bench: Bench, only: str = "") -> Contest:
@@ -175,8 +178,8 @@ def _forwarding(bench: Bench, title: str, path: str, length: int, rows: list[_Ro
         ring = keys.ensure_keyring(it.state_directory)
         text = secrets.token_hex(32)
         folder = bench.folder(f"cookies{path.replace('/', '-')}")
-        tokens = sign(ring)
-        lines = {"ring": write(folder, "ring", tokens), "text": write(folder, "text", sign_with_text(text))}
+        tokens = sign(ring, bench.passes)
+        lines = {"ring": write(folder, "ring", tokens), "text": write(folder, "text", sign_with_text(text, bench.passes))}
         first = {kind: file.read_text().partition("\n")[0] for kind, file in lines.items()}
         right = _right(it.url + path, length, first["ring"], guarded=True, decision="reason=pass")
         cases = [Case("Floodgate", process_of(it), it.url + path, right, lines["ring"])]
@@ -201,7 +204,7 @@ def _forwarding(bench: Bench, title: str, path: str, length: int, rows: list[_Ro
                 continue
             cases.append(Case(name, pid, url, check, lines[kind], least=least, aim=aim))
         calls = StoreCalls(it)
-        compete(cases, rounds=bench.rounds, seconds=bench.seconds, warm=bench.warm, say=bench.say)
+        compete(cases, rounds=bench.rounds, seconds=bench.seconds, warm=bench.warm, passes=bench.passes, say=bench.say)
         return Contest(title, cases, calls.per(cases[0]))
 
 
@@ -245,7 +248,7 @@ def _own(
         else:
             bench.leave_out("uvicorn, hello world", "no uvicorn here")
         calls = StoreCalls(it)
-        compete(cases, rounds=bench.rounds, seconds=bench.seconds, warm=bench.warm, say=bench.say)
+        compete(cases, rounds=bench.rounds, seconds=bench.seconds, warm=bench.warm, passes=bench.passes, say=bench.say)
         return Contest(title, cases, calls.per(cases[0]))
 
 

@@ -11,7 +11,6 @@ from tests.bench.load import Sample, drive
 from tests.bench.processes import DidNotStart, running
 from tests.processes import Reply, fetch
 
-EVERY_PASS = 20_000  # requests
 QUIET = 0.25  # cores; when others used more, the run is made again, once
 
 
@@ -56,12 +55,14 @@ def answer(url: str, headers: dict[str, str] | None = None) -> Reply | None:
     return None
 
 
-def compete(cases: list[Case], *, rounds: int, seconds: float, warm: float, say: Callable[[str], None]) -> None:
+def compete(
+    cases: list[Case], *, rounds: int, seconds: float, warm: float, passes: int = 0, say: Callable[[str], None]
+) -> None:
     """Fills in the samples. A case whose answers are wrong is dropped and says why."""
     ours = [case.server for case in cases]
     for case in cases:
         case.problem = case.right()
-        _warm_up(case, ours, warm)
+        _warm_up(case, ours, warm, passes)
     for turn in range(rounds):
         for case in cases:
             if case.problem:
@@ -76,13 +77,13 @@ def compete(cases: list[Case], *, rounds: int, seconds: float, warm: float, say:
             case.samples.clear()
 
 
-def _warm_up(case: Case, ours: list[int], seconds: float) -> None:
+def _warm_up(case: Case, ours: list[int], seconds: float, passes: int) -> None:
     """Until the server has seen every pass once, unless that would take it long: it has no cache of them then."""
     began = time.monotonic()
     while seconds and not case.problem:
         sample = _once(case, ours, seconds)
         left = 15.0 - (time.monotonic() - began)
-        if case.cookies is None or case.handled >= EVERY_PASS or sample.rate * left < EVERY_PASS - case.handled:
+        if case.cookies is None or case.handled >= passes or sample.rate * left < passes - case.handled:
             return
 
 

@@ -66,6 +66,7 @@ def drive(
     before, ours, busy, began = cpu_seconds(server), _ours(others), busy_seconds(), time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as wrk:
         try:
+            _until_it_listens(wrk.pid)
             time.sleep(seconds)
             wrk.send_signal(signal.SIGINT)  # it stops at once and reports; fractions of a second work too
             said, _ = wrk.communicate(timeout=15)
@@ -76,6 +77,16 @@ def drive(
     spent = cpu_seconds(server) - before
     foreign = max(0.0, busy_seconds() - busy - (_ours(others) - ours)) / took
     return _read(said, spent, memory(server), foreign)
+
+
+def _until_it_listens(pid: int) -> None:
+    """wrk catches SIGINT only when it has made its requests; before, it would end without a word."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        caught = re.search(r"^SigCgt:\s+(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        if caught is None or int(caught[1], 16) >> (signal.SIGINT - 1) & 1:
+            return  # or it has ended
+        time.sleep(0.01)
 
 
 def _ours(pids: list[int]) -> float:

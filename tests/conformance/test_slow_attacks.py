@@ -46,7 +46,7 @@ def p99(taken):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_attackers_are_cut_and_good_visitors_served(start, monkeypatch, attack):
-    monkeypatch.setattr("gate.wire.protocol.BODY_WINDOW", 4.0)
+    monkeypatch.setattr("gate.wire.receiving.BODY_WINDOW", 4.0)
     gate = await start(shop, visitors={"head": "4s", "stall": "4s"})
     await measure(gate, 100)
     quiet = p99(await measure(gate, 400))

@@ -14,8 +14,8 @@ from gate.core.settings import Edge, Settings
 from gate.core.words import Outcome, Reason
 from gate.edges import trust_for
 from gate.wire.headers import for_origin
-from gate.wire.plan import Way
 from gate.wire.reply import read_reply
+from gate.wire.way import Way
 from tests.wire.rig import make_engine
 
 CORPUS = Path(__file__).parent.parent / "corpora" / "headers"

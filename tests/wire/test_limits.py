@@ -64,7 +64,7 @@ async def test_idle_connections_are_closed(start):
 
 
 async def test_a_body_that_drips_is_cut_off(start, monkeypatch):
-    monkeypatch.setattr("gate.wire.protocol.BODY_WINDOW", 0.3)
+    monkeypatch.setattr("gate.wire.receiving.BODY_WINDOW", 0.3)
     gate = await start(visitors={"body_rate": 1000})
     visitor = await gate.visitor()
     await visitor.send(b"POST /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 1000\r\n\r\nabc")

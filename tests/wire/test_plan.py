@@ -17,7 +17,8 @@ from gate.core.words import Outcome, RoomMode, Shedding, Switch
 from gate.wire import headers
 from gate.wire.heads import BODIED, lines, request_framing
 from gate.wire.parser import Limits, Parser
-from gate.wire.plan import Plans, Way
+from gate.wire.plan import Plans
+from gate.wire.way import Way
 from tests.wire.rig import make_engine, pass_for
 
 CONFIG = {

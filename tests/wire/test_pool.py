@@ -71,7 +71,7 @@ async def test_an_origin_that_does_not_answer_at_all_is_given_up(start):
 
 async def test_who_leaves_while_a_connection_is_made_frees_the_attempt_at_once(start):
     with black_hole() as port:
-        gate = await start(origin={"servers": [f"http://127.0.0.1:{port}"], "timeouts": {"connect": "2s"}})
+        gate = await start(origin={"servers": [f"http://127.0.0.1:{port}"], "timeouts": {"connect": "6s"}})
         visitor = await gate.visitor()
         await visitor.send(b"GET /a HTTP/1.1\r\nHost: shop.test\r\n\r\n")
         server = gate.door.origin.servers[0]
