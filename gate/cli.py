@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gate import __version__
-from gate.commands import check, demo, edge, explain, operate, schema, serve
+from gate.commands import check, demo, edge, explain, operate, schema, serve, simulate
 
 app = typer.Typer(
     name="gate",
@@ -29,7 +29,7 @@ def _root(
     pass
 
 
-for _command in (serve, demo, check, explain, operate, edge, schema):
+for _command in (serve, demo, check, explain, simulate, operate, edge, schema):
     _command.register(app)
 
 

@@ -16,6 +16,7 @@ ALLOWED = {
     "web": {"core", "operators", "preview", "private", "resources", "status"},
     "edges": {"core"},
     "config": {"core", "resources", "edges"},
+    "simulation": {"core", "store", "web"},
 }
 
 

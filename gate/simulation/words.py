@@ -1,0 +1,56 @@
+"""The figures of one or more runs, as the rows of a table for people."""
+
+from collections.abc import Callable, Sequence
+
+from gate.simulation.measures import Figures
+
+AWAY = {"sale-over": "the sale was over", "sold-out": "sold out"}
+
+
+def rows(found: Sequence[Figures]) -> list[tuple[str, ...]]:
+    """A title and one value for each run. Rows that say nothing in any run are left out."""
+    lines: list[tuple[str, Callable[[Figures], str]]] = [
+        ("Visitors", lambda f: number(f.visitors)),
+        ("Ghosts", lambda f: number(f.ghosts) if f.ghosts else ""),
+        ("Entered", lambda f: number(f.fates["entered"])),
+        ("Gave up", lambda f: number(f.fates["left"]) if f.fates["left"] else ""),
+        ("Turned away, the line was full", lambda f: number(f.fates["full"]) if f.fates["full"] else ""),
+        ("Turned away at the end", lambda f: f"{number(f.fates['over'])}, {AWAY[f.over]}" if f.over else ""),
+        ("Still waiting when tickets ran out", lambda f: number(f.fates["waits"]) if f.fates["waits"] else ""),
+        ("Orders", lambda f: number(f.sold) if f.sold else ""),
+        ("Longest line", lambda f: f"{number(f.peak)} after {span(f.peak_at)}"),
+        ("Nobody waits any more", lambda f: "" if f.empty_at is None else f"after {span(f.empty_at)}"),
+        ("Wait, half of them", lambda f: span(f.wait.p50)),
+        ("Wait, 9 of 10", lambda f: span(f.wait.p90)),
+        ("Wait, 99 of 100", lambda f: span(f.wait.p99)),
+        ("Wait, the longest", lambda f: span(f.wait.most)),
+        (f"Rate used, least in {span(found[0].window)}", lambda f: "" if f.used is None else f"{f.used:.0%}"),
+        ("Beyond burst + rate x time", lambda f: "nobody" if f.excess <= 0 else f"{f.excess:.2f} visitors"),
+        ("Most inside", lambda f: number(f.most_inside)),
+        ("Order of the line kept (Kendall's tau)", lambda f: "" if f.tau is None else f"{f.tau:.5f}"),
+        (
+            "Overtaken by one a second later",
+            lambda f: f"{number(f.overtaken)} pairs, by {f.overtaken_by:.1f} s" if f.overtaken else "nobody",
+        ),
+        ("Knocks at the store", lambda f: number(f.knocks)),
+    ]
+    table = [(title, *(value(each) for each in found)) for title, value in lines]
+    return [row for row in table if any(row[1:])]
+
+
+def number(count: int) -> str:
+    return f"{count:,}"
+
+
+def span(seconds: float) -> str:
+    """``45 s``, ``12 min 30 s``, ``2 h 05 min``, ``3 d 4 h``: two units at most."""
+    if seconds < 59.95:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60:02} s" if whole % 60 else "")
+    minutes = round(seconds / 60)
+    if minutes < 1440:
+        return f"{minutes // 60} h" + (f" {minutes % 60:02} min" if minutes % 60 else "")
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"

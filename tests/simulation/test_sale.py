@@ -1,0 +1,151 @@
+"""A sale of a hundred thousand, as `gate simulate` runs it: its laws over seeds, and that its shortcuts change nothing."""
+
+import random
+import time
+from dataclasses import replace
+
+import pytest
+
+from gate.core.line import Terms
+from gate.simulation.arrivals import Curve
+from gate.simulation.measures import figures, kendall, overtaken
+from gate.simulation.run import simulate
+from gate.simulation.sale import Outage, Sale
+from gate.simulation.what_if import what_if
+
+SALE = Sale(Terms(1200, 60, 100), Curve.even(4000, 100), leave=0.3, patience=120, hidden=0.1)  # twice what may enter
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("gone", [0.0, 0.5, 0.9])
+def test_the_laws(gone, seed):
+    found = figures(simulate(replace(SALE, ghosts=round(4000 * gone / (1 - gone)), seed=seed)))
+    assert found.excess <= 0
+    assert found.used is not None
+    assert found.used >= 0.95
+    assert found.tau is not None
+    assert found.tau >= 0.999
+    assert found.overtaken_by <= 2.5  # one return
+    assert found.grown == 0
+    assert sum(found.fates.values()) == 4000
+    assert found.fates["waits"] == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_seats_are_never_exceeded(seed):
+    terms = replace(SALE.terms, active=200, session=40)
+    found = figures(simulate(replace(SALE, terms=terms, curve=Curve.even(1500, 40), stay=20, seed=seed)))
+    assert 190 <= found.most_inside <= 200
+    assert found.excess <= 0
+
+
+@pytest.mark.parametrize("then", ["local", "closed"])
+def test_the_laws_hold_when_the_store_dies(then):
+    policy = SALE.without_store.model_copy(update={"then": then})
+    log = simulate(replace(SALE, without_store=policy, outage=Outage(60, 60)))
+    alone = [at for at, _ in log.admitted if 95e6 < at < 119e6]
+    assert bool(alone) == (then == "local")
+    assert len(alone) <= 0.8 * 20 * 24 + SALE.terms.burst
+    found = figures(log)
+    assert found.excess <= 0
+    assert found.fates["waits"] == 0
+    assert found.tau is not None
+    assert found.tau >= 0.99
+
+
+@pytest.mark.parametrize("draw", [False, True])
+def test_an_opening_and_a_draw(draw):
+    log = simulate(replace(SALE, terms=replace(SALE.terms, draw=draw), opens=50.0))
+    assert log.admitted[0][0] >= 50e6
+    found = figures(log)
+    assert found.excess <= 0
+    assert found.used is not None
+    assert found.used >= 0.95
+    assert found.tau is not None
+    assert found.tau >= 0.99
+    by_arrival = kendall([log.people.came[who] for _, who in log.admitted[:1200] if log.people.came[who] < 50])
+    assert by_arrival is not None
+    assert abs(by_arrival) < 0.1 if draw else by_arrival > 0.9
+
+
+def test_a_full_line_turns_away():
+    found = figures(simulate(replace(SALE, terms=replace(SALE.terms, maximum=500), leave=0.0, hidden=0.0)))
+    assert found.fates["full"] > 500
+    assert found.peak <= 500
+    assert found.excess <= 0
+
+
+def test_the_same_seed_is_the_same_sale():
+    once, again, other = (simulate(replace(SALE, seed=seed)).admitted for seed in (7, 7, 8))
+    assert once == again
+    assert once != other
+
+
+def test_the_shortcuts_change_nothing_that_can_be_seen():
+    sale = replace(SALE, terms=Terms(600, 60, 50), curve=Curve.even(2400, 120), ghosts=400, hidden=0.0)
+    exact, quick = (figures(simulate(replace(sale, exact=exact))) for exact in (True, False))
+    for share in ("p10", "p50", "p90", "p99"):
+        assert getattr(quick.wait, share) == pytest.approx(getattr(exact.wait, share), rel=0.05, abs=2.0)
+    assert quick.fates["entered"] == pytest.approx(exact.fates["entered"], rel=0.03)
+    assert quick.peak == pytest.approx(exact.peak, rel=0.02)
+    assert quick.knocks == pytest.approx(exact.knocks, rel=0.15)
+
+
+def test_a_visitor_costs_the_same_in_a_crowd_of_a_hundred_thousand():
+    def cost(visitors: int) -> float:
+        """CPU seconds a visitor, in a sale that takes as long as visitors are many."""
+        began = time.process_time()
+        log = simulate(replace(SALE, curve=Curve.even(visitors, visitors / 300), leave=0.97, patience=30))
+        found = figures(log)
+        assert found.excess <= 0
+        assert found.fates["waits"] == 0
+        return (time.process_time() - began) / visitors
+
+    assert cost(100_000) < 2 * cost(10_000)
+
+
+def test_stock_ends_the_sale():
+    found = figures(simulate(replace(SALE, stock=500, stay=10, buy=1.0)))
+    assert found.sold == 500
+    assert found.over == "sold-out"
+    assert found.fates["over"] > 100
+
+
+def test_what_if():
+    halved = what_if(SALE, "rate")[1]
+    assert halved.terms.per_second == SALE.terms.per_second / 2
+    assert what_if(SALE, "leave=80%")[1].leave == 0.8
+    assert what_if(SALE, "store-dies=90s")[1].outage == Outage(50.0, 90.0)
+    assert what_if(SALE, "active=0")[1].terms.active is None
+    with pytest.raises(ValueError, match="nothing to try"):
+        what_if(SALE, "rains")
+    with pytest.raises(ValueError, match="not a share"):
+        what_if(SALE, "leave=many")
+
+
+class TestCurve:
+    def test_visitors_come_as_the_points_say(self):
+        curve = Curve.parse("0:0 30s:100 5m:150")
+        came = curve.drawn(random.Random(1))
+        assert came == sorted(came)
+        assert sum(second <= 30 for second in came) == 100
+        assert len(came) == curve.visitors == 150
+        assert curve.second_of(50) == 15
+
+    @pytest.mark.parametrize("text", ["", "5m", "5m:x", "5m:10 1m:20", "1m:10 5m:5", "1m:0", "10:10"])
+    def test_what_is_no_curve_is_refused_with_advice(self, text):
+        with pytest.raises(ValueError, match=r"write|needs a unit"):
+            Curve.parse(text)
+
+
+def test_kendall():
+    assert kendall([1, 2, 3, 4]) == 1
+    assert kendall([4, 3, 2, 1]) == -1
+    assert kendall([1, 2, 4, 3]) == pytest.approx(1 - 2 / 6 * 1, abs=1e-4)
+    assert kendall([1]) is None
+
+
+def test_overtaken():
+    assert overtaken([(0, 10), (5, 11), (3, 12)], 1) == (1, 1)
+    assert overtaken([(0, 10), (5, 11), (6, 12), (3, 15)], 1) == (2, 4)
+    assert overtaken([(0, 10), (1, 11), (0.5, 15)], 1) == (0, 0.0)
