@@ -24,12 +24,12 @@ from gate.core.decide import client_of, decide, first_limit, is_foreign_form, li
 from gate.core.decision import Ask, Claim, Decision, Entry, Hit, Join, Told
 from gate.core.facts import Refusal
 from gate.core.health import Health
-from gate.core.line import RoomState, Terms
+from gate.core.line import RoomState, Terms, tag_of
 from gate.core.orders import Orders
 from gate.core.overload import Overload
 from gate.core.settings import Limit, Room, Route, Settings
 from gate.core.settle import Result
-from gate.core.snapshot import RoomView, Snapshot
+from gate.core.snapshot import GroupView, RoomView, Snapshot
 from gate.core.visit import Form, Visit
 from gate.core.words import Order, Outcome, Reason, RoomMode
 from gate.reception import Desk
@@ -147,6 +147,7 @@ class Engine:
         state = self._states.get(name)
         if state is None:
             return view
+        shares = {tag_of(group): each.share for group, each in room.groups.items()}
         return replace(
             view,
             epoch=state.epoch,
@@ -160,8 +161,9 @@ class Engine:
             present=state.present,
             admitted_per_second=state.admitted_per_second,
             revoked=state.revoked,
-            drawn=state.drawn,
+            drawn=max(0, state.drawn),
             seed=bytes.fromhex(state.seed),
+            groups={tag: GroupView(serving, shares.get(tag, 0.0)) for tag, _, serving in state.groups},
             left=state.left if orders.left is None else orders.left,
         )
 
@@ -214,7 +216,9 @@ class Engine:
 
     async def consider(self, visit: Visit, asked: Ask | None = None) -> Decision:
         """The decision for this request, after putting to the store what :func:`decide` asks: first of all ``asked``."""
-        return await self._resolve(lambda told: decide(visit, self.snapshot, self.settings, told), asked)
+        decision = await self._resolve(lambda told: decide(visit, self.snapshot, self.settings, told), asked)
+        self._notice(visit, decision)
+        return decision
 
     def desk(self, visit: Visit, room: Room) -> Desk:
         """For newcomers who ask at ``room`` for what ``visit`` asks."""
@@ -232,7 +236,14 @@ class Engine:
                 return Decision(Outcome.WAIT, Reason.RATE, room=name, ticket=asked.ticket)
             return asked
 
-        return await self._resolve(step)
+        decision = await self._resolve(step)
+        self._notice(visit, decision)
+        return decision
+
+    def _notice(self, visit: Visit, decision: Decision) -> None:
+        """Who comes back with a ticket and waits is present; the line goes by that when it calls."""
+        if decision.outcome is Outcome.WAIT and decision.room is not None and decision.room in visit.tickets:
+            self._lines[decision.room].present(visit.tickets[decision.room])
 
     async def _resolve(self, step: Callable[[Told], Decision | Ask], first: Ask | None = None) -> Decision:
         told = Told()
@@ -268,6 +279,7 @@ class Engine:
     def answer(self, visit: Visit, decision: Decision, body: bytes | None = None) -> Answer:
         """The gate's own response to every decision that is not forwarded. ``body``: a form that the page is to keep."""
         answer = self._render(visit, decision, body)
+        self._notice(visit, decision)
         self.meter.decided(decision)
         cookies = self.cookies(visit, decision)
         if cookies:  # whatever a canned answer says of caches: this one is somebody's own

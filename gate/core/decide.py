@@ -24,7 +24,7 @@ from ipaddress import IPv6Address, ip_network
 
 from gate.core.credentials import Pass, Ticket
 from gate.core.decision import Ask, Claim, Decision, Hit, Join, Told
-from gate.core.line import AWAY
+from gate.core.line import AWAY, GROUPED, group_turn
 from gate.core.settings import Bypass, Limit, Room, Route, Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Visit
@@ -154,11 +154,17 @@ def is_foreign_form(visit: Visit) -> bool:
 
 
 def is_called(ticket: Ticket, view: RoomView) -> bool:
-    """Tickets of an earlier epoch came before everything that this epoch has numbered. Whether a place by time, given while
-    the store was away, is called only the store can tell."""
+    """Numbers go on from epoch to epoch. What only the store can tell counts as called, so that it is asked: a place by time,
+    given while it was away, and what an earlier epoch gave out and the store forgot."""
+    if ticket.number >= GROUPED:
+        tag, turn = group_turn(ticket.number)
+        return ticket.epoch < view.epoch or tag not in view.groups or turn <= view.groups[tag].serving
     if ticket.number >= AWAY:
         return True
-    return ticket.epoch < view.epoch or (ticket.epoch == view.epoch and view.turn_of(ticket.number) <= view.serving)
+    turn = view.turn_of(ticket.number)
+    if ticket.epoch == view.epoch:
+        return turn <= view.serving
+    return ticket.epoch < view.epoch and (turn <= view.serving or turn > view.last)
 
 
 def _with_pass(held: Pass, view: RoomView, now: float) -> Decision:

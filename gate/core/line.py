@@ -64,7 +64,7 @@ class RoomState:
     epoch: int = 1
     serving: int = 0
     last: int = 0
-    waiting: int = 0  # numbers not yet called, visitors at the door, and those called who may still come
+    waiting: int = 0  # in line and present, for all that is known: not called yet, called and expected, or at the door
     through: int = 0  # so many numbers have entered or are gone; never fewer than before
     inside: int = 0
     tokens: float = 0.0
@@ -72,7 +72,7 @@ class RoomState:
     revoked: frozenset[str] = frozenset()
     now: float = 0.0
     ready: int = 0  # visitors at the door: called, have knocked, are waiting for a token
-    present: float = 1.0  # the measured share of called visitors who come
+    present: float = 1.0  # the share of the numbers not yet called that are expected to come
     admitted: int = 0  # since the line began
     birth: str = ""  # names this incarnation of the store's record
     drawn: int = 0  # so many were drawn; 0: no draw yet; -1: nobody was there to be drawn

@@ -9,6 +9,14 @@ from gate.core.words import RoomMode, Shedding, Switch
 
 
 @dataclass(frozen=True, slots=True)
+class GroupView:
+    """``serving`` turns of a priority group have been called; ``share`` of the rate is its own while others wait too."""
+
+    serving: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class RoomView:
     """One room as the store last told it, with the operator's orders on top of the config."""
 
@@ -24,11 +32,11 @@ class RoomView:
     epoch: int = 1
     serving: int = 0  # the highest number called so far
     last: int = 0  # the highest number given so far
-    waiting: int = 0  # numbers given and not yet called, plus those called who are at the door or may still come
+    waiting: int = 0  # in line and present, for all that is known: not called yet, called and expected, or at the door
     through: int = 0  # so many numbers have entered or are gone; never fewer than before
     inside: int = 0  # seats taken
     tokens: float = 0.0  # whole and part tokens in the bucket when the picture was taken
-    present: float = 1.0  # the measured share of called visitors who come
+    present: float = 1.0  # the share of the numbers not yet called that are expected to come
     admitted_per_second: float = 0.0  # measured over the last minute; 0 when unknown
     revoked: frozenset[str] = frozenset()  # pass ids given back before their time
     opens: float = 0.0  # Unix time, seconds; nobody enters before
@@ -38,6 +46,7 @@ class RoomView:
     seed: bytes = b""  # of the draw; published once `drawn`
     maximum: int | None = None  # of the line
     left: int | None = None  # so much is left to sell, by the operator's word or the shop's
+    groups: Mapping[int, GroupView] = field(default_factory=dict)  # by the tag in their members' tickets
 
     def turn_of(self, number: int) -> int:
         """The place in the order of the ticket ``number``: itself, unless it was drawn."""

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from gate.core.credentials import Ticket
-from gate.core.line import AWAY
+from gate.core.line import AWAY, GROUPED, group_turn
 from gate.core.snapshot import RoomView
 from gate.core.words import RoomMode
 
@@ -45,7 +45,7 @@ class Place:
 def at_the_door(view: RoomView) -> int:
     """Visitors who were called and have not entered yet. One who comes late, when the line has gone on, is not counted
     again, so that nobody's place grows."""
-    return max(0, min(view.waiting - max(0, view.last - view.serving), view.serving - view.through))
+    return max(0, view.serving - view.through)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +67,32 @@ def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> 
     ``serving`` less those at the door is the number up to which everybody is through or gone. It does not move back when
     more visitors are called, so neither does the place. Whoever counts many places in one ``view`` makes its ``outlook`` once.
     """
+    if ticket.number >= GROUPED:
+        return _place_in_group(ticket, view)
     if ticket.number >= AWAY or ticket.epoch > view.epoch or is_undrawn(ticket, view):
         return None
-    earlier = ticket.epoch < view.epoch
-    number = view.turn_of(ticket.number)
-    called = earlier or number <= view.serving
+    forgotten = ticket.epoch < view.epoch and ticket.number > view.last  # what an earlier epoch gave out
+    number = view.last + 1 if forgotten else view.turn_of(ticket.number)
+    called = forgotten or number <= view.serving
     at_door, pace = (at_the_door(view), pace_of(view)) if outlook is None else (outlook.at_door, outlook.pace)
-    ahead = 0 if earlier else max(0, number - 1 - view.serving + at_door)
+    ahead = max(0, number - 1 - view.serving + at_door)
     if pace is None:
         return Place(ahead, called, None, None)
     return Place(ahead, called, (ahead + 1) * pace[0], (ahead + 1) * pace[1])
+
+
+def _place_in_group(ticket: Ticket, view: RoomView) -> Place | None:
+    """Those ahead in the same group, who are all taken to be there; at best it has the whole rate, at worst its share."""
+    tag, turn = group_turn(ticket.number)
+    group = view.groups.get(tag)
+    if group is None or ticket.epoch > view.epoch:
+        return None
+    called = ticket.epoch < view.epoch or turn <= group.serving
+    ahead = 0 if called else turn - 1 - group.serving
+    flow = flow_of(view)
+    if flow is None or group.share <= 0:
+        return Place(ahead, called, None, None)
+    return Place(ahead, called, (ahead + 1) * _OPTIMISM / flow[1], (ahead + 1) * _CAUTION / (flow[0] * group.share))
 
 
 def is_undrawn(ticket: Ticket, view: RoomView) -> bool:

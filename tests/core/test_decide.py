@@ -8,9 +8,10 @@ import pytest
 from gate.core.credentials import Pass, Ticket
 from gate.core.decide import client_of, decide
 from gate.core.decision import Claim, Decision, Entry, Hit, Join, Quota, Told
+from gate.core.line import group_number, tag_of
 from gate.core.path import Path
 from gate.core.settings import Limit, Settings
-from gate.core.snapshot import RoomView, Snapshot
+from gate.core.snapshot import GroupView, RoomView, Snapshot
 from gate.core.visit import Visit
 from gate.core.words import Reason, RoomMode, Shedding, Switch
 
@@ -36,6 +37,8 @@ SETTINGS = Settings.model_validate(
 NOW = 1_000_000.0
 VIEW = RoomView("checkout", amount=60, burst=1, epoch=2, serving=100, last=200, waiting=100)
 CALM = Snapshot(taken=NOW, store_up=True, rooms={"checkout": VIEW, "quiet": replace(VIEW, name="quiet")})
+MEMBERS = tag_of("members")
+INVITING = replace(CALM, rooms={"checkout": replace(VIEW, groups={MEMBERS: GroupView(serving=3, share=0.2)})})
 PASS = Pass("checkout", "a", NOW - 10, NOW + 590)
 CALLED = Ticket("checkout", 2, 100, 0, "a")
 WAITING = Ticket("checkout", 2, 101, 0, "b")
@@ -157,11 +160,25 @@ BUT_FALLBACK = replace(EVERYTHING_WRONG, fallback=Switch.AUTO)
         ("a lower-case method is no way around", visit("/cart/add", "post"), CALM, Told(), Join),
         ("a called ticket claims", visit("/checkout", tickets={"checkout": CALLED}), CALM, Told(), Claim),
         (
-            "a ticket of an earlier epoch was here first",
-            visit("/checkout", tickets={"checkout": replace(WAITING, epoch=1)}),
+            "a ticket that an earlier epoch gave out and the store forgot claims",
+            visit("/checkout", tickets={"checkout": replace(WAITING, epoch=1, number=10**6)}),
             CALM,
             Told(),
             Claim,
+        ),
+        (
+            "a member of a group that is called claims",
+            visit("/checkout", tickets={"checkout": replace(WAITING, number=group_number(MEMBERS, 3))}),
+            INVITING,
+            Told(),
+            Claim,
+        ),
+        (
+            "and waits before",
+            visit("/checkout", tickets={"checkout": replace(WAITING, number=group_number(MEMBERS, 4))}),
+            INVITING,
+            Told(),
+            "wait; room=checkout; reason=line",
         ),
         (
             "a ticket not yet called waits",

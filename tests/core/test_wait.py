@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.core.credentials import Ticket
-from gate.core.line import AWAY
-from gate.core.snapshot import RoomView
+from gate.core.line import AWAY, group_number, tag_of
+from gate.core.snapshot import GroupView, RoomView
 from gate.core.wait import FAR, JITTER, NEAR, PAUSED, Span, ask_again, at_the_door, pace_of, place_of, span_of
 from gate.core.words import RoomMode
 
-VIEW = RoomView("checkout", amount=120, period=60, serving=100, last=500, waiting=410, admitted_per_second=1.8)
+VIEW = RoomView("checkout", amount=120, period=60, serving=100, last=500, through=90, waiting=410, admitted_per_second=1.8)
 
 
 def ticket(number: int, epoch: int = 1) -> Ticket:
@@ -32,10 +32,28 @@ def test_a_called_ticket_counts_those_who_may_stand_before_it_at_the_door():
     assert (place.ahead, place.called) == (4, True)
 
 
-def test_an_earlier_epoch_comes_before_everybody():
-    place = place_of(ticket(400, epoch=1), replace(VIEW, epoch=2))
+def test_numbers_go_on_from_epoch_to_epoch():
+    for epoch in (1, 2):
+        assert place_of(ticket(400, epoch), replace(VIEW, epoch=2)) == place_of(ticket(400), VIEW)
+
+
+def test_what_an_earlier_epoch_gave_out_and_the_store_forgot_is_for_the_store_to_tell():
+    place = place_of(ticket(501, epoch=1), replace(VIEW, epoch=2))
     assert place is not None
-    assert (place.ahead, place.called) == (0, True)
+    assert (place.ahead, place.called) == (410, True)
+
+
+def test_a_member_of_a_group_counts_those_of_its_group():
+    tag = tag_of("members")
+    view = replace(VIEW, groups={tag: GroupView(serving=3, share=0.25)})
+    assert place_of(ticket(group_number(tag, 4)), VIEW) is None
+    near, far = (place_of(ticket(group_number(tag, turn)), view) for turn in (3, 10))
+    assert near is not None
+    assert (near.ahead, near.called) == (0, True)
+    assert far is not None
+    assert (far.ahead, far.called) == (6, False)
+    assert far.low == pytest.approx(7 * 0.8 / 2)
+    assert far.high == pytest.approx(7 * 1.25 / (1.8 * 0.25))
 
 
 @pytest.mark.parametrize("given", [ticket(5, epoch=2), ticket(AWAY + 17)])
@@ -56,7 +74,7 @@ def test_the_place_never_grows_while_the_room_calls_and_admits(number, serving, 
         serving += called
         door += called
         door -= min(door, entered)
-        view = replace(VIEW, serving=serving, last=last, waiting=last - serving + door)
+        view = replace(VIEW, serving=serving, last=last, through=serving - door)
         place = place_of(ticket(number), view)
         assert place is not None
         assert shown is None or place.ahead <= shown

@@ -53,6 +53,9 @@ class SmallRoom:
         reason = Reason.LINE if time.time() >= terms.opens else Reason.NOT_OPEN
         return Entry("waiting", ticket, retry_after=2.0, reason=reason)
 
+    def present(self, ticket: Ticket) -> None:
+        pass
+
     async def claim(self, ticket: Ticket, terms: Terms) -> Entry:
         self._asked("claim")
         turn = (

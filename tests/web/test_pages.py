@@ -28,7 +28,7 @@ MOST = 14 * 1024
 TAGS = ["en", "de", "ar"]
 SEED = bytes(range(32))
 TICKET = Ticket("checkout", 1, 1432, 0, "x" * 22)
-VIEW = RoomView("checkout", amount=120, serving=190, last=2000, waiting=1820, admitted_per_second=1.7)
+VIEW = RoomView("checkout", amount=120, serving=190, last=2000, waiting=1820, through=180, admitted_per_second=1.7)
 ROOMS = {"checkout": {"match": "/checkout/**", "rate": "120/minute"}}
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
 

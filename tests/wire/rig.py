@@ -61,6 +61,9 @@ class MemoryLine:
         self.released.append(pass_id)
         return True
 
+    def present(self, ticket: Ticket) -> None:
+        pass
+
     def stock(self, left: int) -> None:
         self.stocks.append(left)
 
