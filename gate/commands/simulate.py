@@ -52,8 +52,8 @@ def simulate(
         typer.Option(
             "--what-if",
             metavar="CHANGE",
-            help="A second run beside the first; may be repeated: leave, leave=80%, store-dies, store-dies=90s, rate, "
-            "rate=60/minute, burst=…, active=…, session=…, maximum=…, visitors=…, ghosts=…, stay=…, stock=….",
+            help="One more run beside the first, may be repeated: leave, leave=80%, store-dies, store-dies=90s, rate, "
+            "rate=60/minute, burst=, active=, session=, maximum=, visitors=, ghosts=, stay=, stock=; several with commas.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed is the same crowd.")] = 1,

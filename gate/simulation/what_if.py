@@ -29,12 +29,16 @@ def parse_count(text: str) -> int:
 
 
 def what_if(sale: Sale, text: str) -> Changed:
-    """``NAME`` or ``NAME=VALUE`` → what to call it, and the sale. Raises :class:`ValueError`."""
-    name, _, value = text.partition("=")
-    change = _CHANGES.get(name)
-    if change is None:
-        raise ValueError(f"{name!r} is nothing to try; write one of: {', '.join(_CHANGES)}")
-    return change(sale, value)
+    """``NAME`` or ``NAME=VALUE``, several with commas → what to call it, and the sale. Raises :class:`ValueError`."""
+    labels = []
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        change = _CHANGES.get(name)
+        if change is None:
+            raise ValueError(f"{name!r} is nothing to try; write one of: {', '.join(_CHANGES)}")
+        label, sale = change(sale, value)
+        labels.append(label)
+    return ", ".join(labels), sale
 
 
 def _leave(sale: Sale, value: str) -> Changed:
