@@ -12,6 +12,7 @@ from gate.core.decision import Entry
 from gate.core.line import AWAY, Terms
 from gate.core.snapshot import RoomView
 from gate.core.wait import place_of
+from gate.core.words import Reason
 from gate.store.line import Line
 from gate.store.link import Link, StoreUnavailable
 from gate.store.memory import Memory
@@ -77,7 +78,7 @@ class Rush:
         }
         self._visitors, self._refill = visitors, refill
         self._over = asyncio.Event()
-        self._times: dict[str, list[int]] = {}  # of admission, by ticket
+        self._paid: set[str] = set()  # tickets that have entered
 
     async def run(self, meanwhile: Callable[["Rush"], Awaitable[None]]) -> None:
         """The rush goes on until ``meanwhile`` ends."""
@@ -144,10 +145,10 @@ class Rush:
     def _note(self, entry: Entry, seen: Seen) -> bool:
         ticket = entry.ticket
         if entry.status == "entered":
-            at = round((entry.expires - seen.terms.session) * 1e6)
-            if at not in self._times.setdefault(ticket.id, []):  # it paid once more where its mark was lost
-                self._times[ticket.id].append(at)
-                seen.admitted.append(at)
+            again = ticket.id in self._paid
+            if not again or entry.reason is Reason.ADMITTED:  # it paid once more where its mark was lost
+                self._paid.add(ticket.id)
+                seen.admitted.append(round((entry.expires - seen.terms.session) * 1e6))
             if ticket.number < AWAY and seen.entered.setdefault((ticket.epoch, ticket.number), ticket.id) != ticket.id:
                 seen.twice.append(ticket)
         return entry.status in ("entered", "spent")
