@@ -318,6 +318,8 @@ def _room_problems(room: RoomStatus, now: float) -> Iterator[str]:
         yield f"{room.name} is sold out, says {who}: nobody new enters."
     if room.maximum is not None and room.waiting >= room.maximum:
         yield f"The line of {room.name} is full ({room.maximum}): newcomers get no place."
+    if room.opens is not None and now < room.opens and room.draw is not None and room.draw.drawn is not None:
+        yield f"{room.name} has had its draw: who comes now stands behind it. Another sale needs another room for its own."
     past = room.opens is not None and now >= room.opens + DRAW_SLACK
     if room.order is Order.RANDOM and past and room.draw is not None and room.draw.drawn is None:
         yield f"{room.name} has opened, and nobody was drawn: it is first come, first served."

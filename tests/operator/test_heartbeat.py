@@ -203,6 +203,9 @@ def test_what_an_operator_of_a_sale_should_know() -> None:
         assert sale(RoomBeat(last=50, drawn=drawn), after=60).problems == [
             "drop has opened, and nobody was drawn: it is first come, first served."
         ]
+    assert sale(RoomBeat(drawn=50, seed="cd" * 32), after=-60).problems == [
+        "drop has had its draw: who comes now stands behind it. Another sale needs another room for its own."
+    ]
     assert sale(RoomBeat(waiting=100), after=-1).problems == ["The line of drop is full (100): newcomers get no place."]
     assert sale(RoomBeat(left=0), after=-1).problems == ["drop is sold out, says the shop: nobody new enters."]
     shares = replace(BEAT, condition=Condition.LOCAL_SHARE, store_up=False)
