@@ -85,7 +85,7 @@ class Stage:
 @pytest.fixture
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     patch = pytest.MonkeyPatch()
-    patch.setattr("gate.wire.protocol.BODY_WINDOW", 1.0)
+    patch.setattr("gate.wire.receiving.BODY_WINDOW", 1.0)
     with Stage(request.param) as made:
         yield made
     patch.undo()
