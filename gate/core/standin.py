@@ -61,6 +61,7 @@ class Share:
             burst=max(1, self.burst_of(terms) // working),
             active=active,
             session=FOR_EVER,
+            grace=FOR_EVER,
             draw=False,
             maximum=None,
             groups=(),
@@ -87,6 +88,7 @@ class StandIn:
         self._known = state
         self._ledger = Ledger()
         self._turn: int | None = None
+        self._called: float | None = None
         self._admitted: dict[str, Admission] = {}
 
     def claim(self, now: float, ticks: float, terms: Terms, ticket: Ticket, turn: int | None = None) -> Word:
@@ -99,8 +101,7 @@ class StandIn:
         if now - ticket.joined / 1000 > TICKET_LIFE:
             return Word("spent", ticket.number, ticket.epoch)
         mine, left = self._mine(now, ticks, terms)
-        standing = ticket if turn is None else replace(ticket, number=turn)
-        word = self._ledger.claim(round(now * SECOND), mine, self._memory, standing)
+        word = self._ledger.claim(round(now * SECOND), mine, self._remembered(ticks), ticket, turn)
         if word.status == "entered":
             self._admitted[ticket.id] = Admission(ticket.id, ticket.epoch, ticket.number, now + terms.session)
             return replace(word, number=ticket.number, expires=round((now + terms.session) * SECOND))
@@ -115,14 +116,14 @@ class StandIn:
     def tick(self, now: float, ticks: float, terms: Terms) -> RoomState:
         """Calls whom it is time to call. The store's last word, with what has changed here since."""
         mine, _ = self._mine(now, ticks, terms)
-        here = self._ledger.tick(round(now * SECOND), mine, self._memory)
+        here = self._ledger.tick(round(now * SECOND), mine, self._remembered(ticks))
         known = self._known
         return replace(
             known,
             epoch=self._memory.epoch,
             last=max(known.last, here.last),
             serving=max(known.serving, here.serving),
-            waiting=here.waiting,
+            waiting=max(known.waiting - len(self._admitted), here.ready),
             through=max(known.through, here.through),
             inside=known.inside + len(self._admitted),
             tokens=here.tokens,
@@ -138,6 +139,12 @@ class StandIn:
     @property
     def serving(self) -> int:
         return max(self._known.serving, self._ledger.serving)
+
+    def _remembered(self, ticks: float) -> Remembered:
+        """With the time since the last call: a clock that is set ahead brings no tokens here either."""
+        quiet = -1 if self._called is None else round((ticks - self._called) * SECOND)
+        self._called = ticks
+        return replace(self._memory, quiet=quiet)
 
     def _mine(self, now: float, ticks: float, terms: Terms) -> tuple[Terms, float]:
         """This worker's terms at this moment, and the seconds until its turn may change."""

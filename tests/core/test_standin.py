@@ -209,6 +209,14 @@ def test_who_is_off_its_turn_hears_when_it_comes() -> None:
     assert {word.reason for word in words} == {Reason.RATE}
 
 
+def test_a_clock_that_is_set_ahead_brings_no_tokens() -> None:
+    room = StandIn(Share(), KNOWN, LINE)
+    terms = Terms(10, 1, burst=10)
+    room.claim(NOW, 0, terms, ticket(1))
+    ahead = [room.claim(NOW + 3600, 0.05, terms, ticket(number)).status for number in range(1, 20)]
+    assert set(ahead) == {"waiting"}
+
+
 def test_the_picture_keeps_the_epoch_of_the_tickets_and_never_goes_back() -> None:
     known = RoomState(epoch=4, last=500, serving=100, through=90, waiting=410, inside=3, present=0.5)
     room = StandIn(Share(), Remembered(4, 500, 100), known)

@@ -104,7 +104,7 @@ def test_the_shop_goes_on_by_shares_and_the_law_holds_through_the_return(place):
         eventually(lambda: len(crowd.through) > since + 3 * RATE, 15, what="it goes on")
     entered = admissions(read(shop.journal), "checkout")
     assert excess(entered, rate=RATE, burst=BURST) < 1  # one more visitor would be 1; less is the way from the gate to the shop
-    assert [at for at in entered if gone + 1.0 < at < gone + CLOSED] == [], "for so long nobody new"
+    assert [at for at in entered if gone + 0.8 < at < gone + CLOSED - 0.5] == [], "for so long nobody new"
     meanwhile = [at for at in entered if begun < at < back]
     assert len(meanwhile) >= 0.7 * RATE * (back - begun) - 1
     assert crowd.refused == []
