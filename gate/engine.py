@@ -20,10 +20,11 @@ from gate.core.answer import Answer, Fields
 from gate.core.breaker import Breaker
 from gate.core.cookies import TICKET_AGE, set_cookie
 from gate.core.credentials import KeyRing, Pass
-from gate.core.decide import client_of, decide, first_limit, is_foreign_form, limits_of, may_enter
+from gate.core.decide import STORE_RETRY, client_of, decide, first_limit, is_foreign_form, limits_of, may_enter
 from gate.core.decision import Ask, Claim, Decision, Entry, Hit, Join, Told
 from gate.core.facts import Refusal
 from gate.core.health import Health
+from gate.core.invitations import Invitation
 from gate.core.line import RoomState, Terms, tag_of
 from gate.core.orders import Orders
 from gate.core.overload import Overload
@@ -150,8 +151,8 @@ class Engine:
         shares = {tag_of(group): each.share for group, each in room.groups.items()}
         return replace(
             view,
-            epoch=state.epoch,
             told=self.now() - self._told[name] < STORE_LOST,
+            epoch=state.epoch,
             serving=state.serving,
             last=state.last,
             waiting=state.waiting,
@@ -163,7 +164,7 @@ class Engine:
             revoked=state.revoked,
             drawn=max(0, state.drawn),
             seed=bytes.fromhex(state.seed),
-            groups={tag: GroupView(serving, shares.get(tag, 0.0)) for tag, _, serving in state.groups},
+            groups={tag: GroupView(serving, shares.get(tag, 0.0), last) for tag, last, serving in state.groups},
             left=state.left if orders.left is None else orders.left,
         )
 
@@ -267,6 +268,25 @@ class Engine:
             return replace(told, entry=await question)
         except StoreUnavailable:
             return replace(told, entry_failed=True)
+
+    async def invite(self, visit: Visit, invitation: Invitation) -> Decision | None:
+        """What the bearer of ``invitation`` gets at its room, in place of an ordinary ticket. None: it is used up.
+
+        Nothing is used where the visitor may go on anyway, or nobody may.
+        """
+        room = self.settings.rooms[invitation.room]
+        asked = may_enter(visit, self.snapshot, room, Told())
+        if isinstance(asked, Decision) and asked.outcome is not Outcome.WAIT and asked.reason is not Reason.LINE_FULL:
+            return asked
+        try:
+            entry = await self._lines[room.name].invite(invitation, self.terms(room), visit.tickets.get(room.name))
+        except StoreUnavailable:
+            return Decision(Outcome.WAIT, Reason.STORE, room=room.name, retry_after=STORE_RETRY)
+        if entry is None:
+            return None
+        decision = may_enter(visit, self.snapshot, room, Told(entry=entry))
+        assert isinstance(decision, Decision)  # noqa: S101 - nothing is left to ask
+        return decision
 
     async def hit_form(self, visit: Visit) -> bool:
         """May this client send the e-mail form once more? Without the store this worker counts for itself."""

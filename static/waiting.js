@@ -71,17 +71,22 @@
 
   // The wait is smoothed, and a longer one is shown only when it is much longer, so that it does not flicker.
   function place(status) {
-    var ahead = most(0, turn - 1 - status.serving + status.at_door), rates = status.pace, i, seconds;
-    shown = shown < 0 ? ahead : least(shown, ahead);
-    if (first < 0) first = shown;
+    var ahead = nearer(most(0, turn - 1 - status.serving + status.at_door)), rates = status.pace, i, seconds;
     told = rates && (told || []);
     for (i = 0; rates && i < 2; i++) {
       if (pace) rates[i] = pace[i] + 0.3 * (rates[i] - pace[i]);
-      seconds = (shown + 1) * rates[i];
+      seconds = (ahead + 1) * rates[i];
       if (!(seconds > told[i] && seconds < 1.25 * told[i])) told[i] = seconds;
     }
     pace = rates;
-    draw(shown, told);
+    draw(ahead, told);
+  }
+
+  // the place shown never grows
+  function nearer(ahead) {
+    shown = shown < 0 ? ahead : least(shown, ahead);
+    if (first < 0) first = shown;
+    return shown;
   }
 
   function more(text) { show("more", text + (stock < 0 || shown < 0 ? "" : " " + (shown > stock ? {{ said.few }} : put({{ said.left }}, stock)))); }
@@ -131,8 +136,8 @@
 {% endif %}
       return rest();
     }
-    // a place by time, given while nobody could count: only the gate knows whose turn it is
-    if (!number) return knock();
+    // a place by time or in a group: only the gate knows whose turn it is
+    if (!number) return doc.hidden ? ask("GET", "ticket", mine) : knock();
 {% if draws %}
     if (status.draw && !(turn && proven)) return drawn(status);
 {% endif %}
@@ -140,8 +145,11 @@
   }
 
   function stand(status) {
-    if (epoch < status.epoch || (epoch === status.epoch && turn <= status.serving)) return called(status);
-    if (epoch === status.epoch) place(status);
+    // numbers go on from epoch to epoch; what was forgotten goes before all that is new
+    if (epoch <= status.epoch) {
+      if (turn <= status.serving || (epoch < status.epoch && turn > status.last)) return called(status.grace);
+      place(status);
+    }
     rung = false;
     seen = now();
     become("line");
@@ -151,11 +159,11 @@
   }
 
   // Nobody goes in behind a visitor's back: a tab that is not seen says that it is time, and asks when it is looked at.
-  function called(status) {
+  function called(grace) {
     if (!doc.hidden) { become("called"); return knock(); }
     if (!rung) {
       rung = true;
-      become("called", "", {{ said.back }}.replace("{time}", new Date(seen + 1000 * status.grace).toLocaleTimeString("{{ lang }}-u-nu-latn", { timeStyle: "short" })));
+      become("called", "", {{ said.back }}.replace("{time}", new Date(seen + 1000 * grace).toLocaleTimeString("{{ lang }}-u-nu-latn", { timeStyle: "short" })));
       beep();
       if (wanted) tell();
     }
@@ -181,6 +189,11 @@
   function mine(answer) {
     if (answer.state === "entered") return leave();
     number = answer.number || 0; epoch = answer.epoch || 0; turn = answer.turn || 0;
+    if (answer.state === "called" && doc.hidden) return called(answer.grace);
+    if (!number && answer.ahead !== null) {
+      told = answer.wait && [answer.wait.low, answer.wait.high];
+      draw(nearer(answer.ahead), told);
+    }
     become(answer.state, answer.heading, answer.detail);
     if (number && state !== "called") rest(); else due = now() + 1000 * (answer.retry_after || poll.near);
   }

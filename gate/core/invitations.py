@@ -11,6 +11,10 @@ from gate.core.credentials import MAX_TOKEN, InvalidCredential, KeyRing
 INVITATION_SALT = b"gate.invitation"
 
 
+class OverInvitation(InvalidCredential):
+    """The invitation is ours, and over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invitation:
     """``uses``: so many visitors may enter the group with it; 0: any number. ``expires``: Unix time in seconds."""
@@ -29,7 +33,7 @@ def sign_invitation(invitation: Invitation, keyring: KeyRing) -> str:
 
 
 def read_invitation(token: str, keyring: KeyRing, room: str, now: float) -> Invitation:
-    """Raises :class:`gate.core.credentials.InvalidCredential`: not ours, for another room, or over."""
+    """Raises :class:`gate.core.credentials.InvalidCredential`: not ours or for another room; :class:`OverInvitation`."""
     if len(token) > MAX_TOKEN:
         raise InvalidCredential("too long")
     try:
@@ -40,7 +44,7 @@ def read_invitation(token: str, keyring: KeyRing, room: str, now: float) -> Invi
     if invitation.room != room:
         raise InvalidCredential("an invitation to another room")
     if invitation.expires <= now:
-        raise InvalidCredential("this invitation is over")
+        raise OverInvitation("this invitation is over")
     return invitation
 
 

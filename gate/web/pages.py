@@ -59,7 +59,7 @@ class Pages:
         seen = standing(decision, view, self.draw())
         status = self.settings.rooms[view.name].status
         if visit.accepts == "json":
-            body = to_json(_document(self.language(visit), seen, decision, view))
+            body = to_json(self.document(self.language(visit), seen, decision, view))
             return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *JSON), body)
         return self._room_page(visit, decision, view, seen, now, status=status, back=back, kept=kept)
 
@@ -71,9 +71,14 @@ class Pages:
         """The room takes nobody; the page looks again by itself."""
         seen = standing(decision, view, self.draw())
         if visit.accepts == "json":
-            more = _document(self.language(visit), seen, decision, view)
+            more = self.document(self.language(visit), seen, decision, view)
             return problem(503, more["detail"], retry_after=seen.retry_after, reason=decision.reason, more=more)
         return self._room_page(visit, decision, view, seen, 0.0, status=503, back=back)
+
+    def document(self, language: Language, seen: Standing, decision: Decision, view: RoomView) -> dict[str, Any]:
+        """The same facts for programs."""
+        heading, detail = language.text(sentences.HEADS[seen.state]), _detail(language, seen, decision.reason, view)
+        return document(seen, decision, view, self.settings.rooms[view.name].grace, heading, detail)
 
     def said(self, state: str, view: RoomView) -> dict[str, tuple[str, str]]:
         """Heading and sentence of a state that everybody shares, in every language."""
@@ -305,7 +310,7 @@ class Welcome:
         """The Retry-After field and the body for the holder of ``ticket``."""
         seen = standing(self._decision, self._view, self._pages.draw(), ticket, self._outlook)
         if self._sheets is None:
-            body = to_json(_document(self._language, seen, self._decision, self._view))
+            body = to_json(self._pages.document(self._language, seen, self._decision, self._view))
         else:
             sheet = self._sheets.get(seen.state)
             if sheet is None:
@@ -317,11 +322,6 @@ class Welcome:
 
 def _detail(language: Language, seen: Standing, reason: Reason, view: RoomView) -> str:
     return language.text(why(seen.state, reason, placed=seen.epoch is not None, draw=view.draw))
-
-
-def _document(language: Language, seen: Standing, decision: Decision, view: RoomView) -> dict[str, Any]:
-    heading = language.text(sentences.HEADS[seen.state])
-    return document(seen, decision, view, heading, _detail(language, seen, decision.reason, view))
 
 
 def _html_fields(language: Language) -> Fields:

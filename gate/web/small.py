@@ -15,6 +15,7 @@ _NAME = re.compile(r"(?<![\w.$\\])[A-Za-z_]\w*")
 _STRING = re.compile(r'("(?:[^"\\\n]|\\.)*")')
 _SIGN = re.compile(r" ?([{}()=*/%!<>?:;,&|]|(?<!\+)(?<!\+ )\+(?! ?\+)|(?<!-)(?<!- )-(?! ?-)) ?")
 _ASIDE = re.compile(r"/\*.*?\*/| +// .*")
+_ROUND = re.compile(r"(?<![\w.])([1-9])(0{3,})(?![\w.])")
 _WORDS = ("do", "if", "in")  # the shortest reserved ones
 
 
@@ -34,8 +35,12 @@ def small_script(text: str) -> Markup:
     lines = (line.strip() for line in text.splitlines())
     code = "\n".join(line for line in lines if line and not line.startswith("//"))
     parts = _STRING.split(code)
-    parts[::2] = [_SIGN.sub(r"\1", _ASIDE.sub("", part)) for part in parts[::2]]
+    parts[::2] = [_ROUND.sub(_power, _SIGN.sub(r"\1", _ASIDE.sub("", part))) for part in parts[::2]]
     return Markup(re.sub(r"(?<=[{};,])\n", "", "".join(parts)))  # noqa: S704
+
+
+def _power(round_: re.Match[str]) -> str:
+    return f"{round_[1]}e{len(round_[2])}"
 
 
 def short_names(text: str) -> Markup:

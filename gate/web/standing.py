@@ -45,13 +45,13 @@ def standing(
     if place is not None and place.low is not None and place.high is not None and state in ("line", "called"):
         wait = round(place.low), round(place.high)
     number = ticket.number if ticket.number < AWAY else None
-    turn = view.turn_of(ticket.number) if place is not None else None
+    turn = view.turn_of(ticket.number) if place is not None and number is not None else None
     ahead = place.ahead if place is not None else None
     return Standing(state, number, turn, ticket.epoch, ahead, wait, round(retry_after(decision, place, state, draw), 2))
 
 
-def document(seen: Standing, decision: Decision, view: RoomView, heading: str, detail: str) -> dict[str, Any]:
-    """The JSON document; ``heading`` and ``detail`` (the sentence of :func:`why`) are in the visitor's language."""
+def document(seen: Standing, decision: Decision, view: RoomView, grace: float, heading: str, detail: str) -> dict[str, Any]:
+    """The JSON document. ``grace`` in seconds; ``heading`` and ``detail`` (of :func:`why`) in the visitor's language."""
     return {
         "state": seen.state,
         "reason": decision.reason.value,
@@ -63,6 +63,7 @@ def document(seen: Standing, decision: Decision, view: RoomView, heading: str, d
         "wait": {"low": seen.wait[0], "high": seen.wait[1]} if seen.wait is not None else None,
         "opens": view.opens or None,
         "left": view.left,
+        "grace": grace,
         "retry_after": seen.retry_after,
         "heading": heading,
         "detail": detail,

@@ -15,9 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gate.core.answer import Answer, Fields
-from gate.core.credentials import KeyRing
+from gate.core.credentials import InvalidCredential, KeyRing
 from gate.core.decision import Decision
 from gate.core.facts import Refusal
+from gate.core.invitations import Invitation, OverInvitation, read_invitation
 from gate.core.settings import Settings
 from gate.core.snapshot import Snapshot
 from gate.core.visit import Form, Visit
@@ -56,6 +57,7 @@ class Engine(Protocol):
     def now(self) -> "Clock": ...
     async def consider(self, visit: Visit) -> Decision: ...
     async def consider_room(self, visit: Visit, name: str, *, claim: bool = True) -> Decision: ...
+    async def invite(self, visit: Visit, invitation: Invitation) -> Decision | None: ...
     async def hit_form(self, visit: Visit) -> bool: ...
     def answer(self, visit: Visit, decision: Decision) -> Answer: ...
     def refuse(self, refusal: Refusal, wants: Form = "html", languages: tuple[str, ...] = ()) -> Answer: ...
@@ -82,6 +84,7 @@ def visitor_app(engine: Engine, emails: Emails) -> Starlette:
             Route("/__gate/rooms/{room}/ticket", endpoints.ticket, methods=["GET"]),
             Route("/__gate/rooms/{room}/pass", endpoints.claim, methods=["POST"]),
             Route("/__gate/rooms/{room}/form", endpoints.form, methods=["POST"]),
+            Route("/__gate/rooms/{room}/invitation", endpoints.invitation, methods=["GET"]),
             Route("/__gate/notify-me", endpoints.notify_me, methods=["POST"]),
             _whatever(Route("/__gate/authorize", endpoints.authorize)),
             _whatever(Route("/__gate/authorize/{rest:path}", endpoints.authorize)),
@@ -182,6 +185,39 @@ class Endpoints:
             return self._personal(visit, decision, page)
         return self._page(visit, decision, name, back)
 
+    async def invitation(self, request: Request) -> Response:
+        """A signed link leads into one of the room's groups: 303 with its ticket, in the place of an ordinary one.
+
+        A use is spent by a person who follows the link, or a program that asks for JSON, but not by those that look at links
+        on the way (chats, mail filters, prefetch): where the browser does not say that somebody navigates, one more click does.
+        """
+        visit, name = visit_of(request), request.path_params["room"]
+        engine = self._engine
+        if name not in engine.settings.rooms:
+            return self._problem(visit, 404, "no such room")
+        query = dict(_pairs(visit.query))
+        back = checked_path(query.get("to", "")) or "/"
+        try:
+            invited = read_invitation(query.get("token", ""), engine.keyring, name, engine.now())
+        except OverInvitation:
+            return _silent(engine.pages.uninvited(visit, "over", 410, back))
+        except InvalidCredential:
+            return _silent(engine.pages.uninvited(visit, "unknown", 403, back))
+        if invited.group not in engine.settings.rooms[name].groups:
+            return _silent(engine.pages.uninvited(visit, "unknown", 403, back))
+        if not _is_meant(visit, query):
+            return _silent(engine.pages.invited(visit, f"{request.url.path}?{visit.query.decode('latin-1')}&go=1"))
+        decision = await engine.invite(visit, invited)
+        if decision is None:
+            return _silent(engine.pages.uninvited(visit, "used", 410, back))
+        if visit.accepts == "json":
+            return self._standing(visit, decision, name, waiting=200)
+        if decision.reason is Reason.STORE:
+            return _silent(engine.pages.problem(503, "", visit.accepts, visit.languages, retry_after=decision.retry_after))
+        if decision.outcome is Outcome.CLOSED:
+            return self._page(visit, decision, name, back)
+        return self._go(visit, decision, back, silent=True)
+
     def _standing(self, visit: Visit, decision: Decision, name: str, *, waiting: int) -> Response:
         pages, now = self._engine.pages, self._engine.now()
         view = self._engine.snapshot.rooms[name]
@@ -220,10 +256,11 @@ class Endpoints:
             answer = pages.waiting(visit, decision, view, self._engine.now(), back=back)
         return self._personal(visit, decision, answer)
 
-    def _go(self, visit: Visit, decision: Decision, to: str, *, inside: bool = False) -> Response:
+    def _go(self, visit: Visit, decision: Decision, to: str, *, inside: bool = False, silent: bool = False) -> Response:
         """303 to a path on this host. ``to`` was checked, unless it is ``inside``: one of our own."""
         location = to if inside else checked_path(to) or "/"
-        return self._personal(visit, decision, Answer(303, (*PRIVATE, (b"location", location.encode()))))
+        answer = Answer(303, (*PRIVATE, (b"location", location.encode())))
+        return self._personal(visit, decision, silenced(answer) if silent else answer)
 
     def _personal(self, visit: Visit, decision: Decision, answer: Answer) -> Response:
         """With the cookies and the decision's label; our cache fields stay the strictest."""
@@ -356,10 +393,27 @@ def _pairs(form: bytes) -> list[tuple[str, str]]:
         return []
 
 
+def silenced(answer: Answer) -> Answer:
+    """What is loaded or followed from here does not hear of this address, which holds an invitation."""
+    kept = (field for field in answer.headers if field[0] != b"referrer-policy")
+    return Answer(answer.status, (*kept, (b"referrer-policy", b"no-referrer")), answer.body)
+
+
 def _is_of(kept: KeptForm, visit: Visit, room: str) -> bool:
     """Does the visitor carry the ticket that it was kept for, or the pass of it?"""
     ticket, held = visit.tickets.get(room), visit.passes.get(room)
     return kept.ticket in (ticket.id if ticket is not None else None, held.id if held is not None else None)
+
+
+def _silent(answer: Answer) -> Response:
+    return response(silenced(answer))
+
+
+def _is_meant(visit: Visit, query: dict[str, str]) -> bool:
+    """Does somebody follow the link?"""
+    if visit.method == "HEAD" or visit.header(b"sec-purpose") is not None:
+        return False
+    return visit.accepts == "json" or "go" in query or visit.header(b"sec-fetch-mode") == b"navigate"
 
 
 def _plain(status: int, document: dict[str, bool]) -> Answer:

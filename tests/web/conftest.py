@@ -15,6 +15,7 @@ from gate.core.credentials import Key, KeyRing, Ticket
 from gate.core.decision import Decision, Entry
 from gate.core.draw import drawn_place
 from gate.core.facts import read_visit
+from gate.core.invitations import Invitation
 from gate.core.kept import keeps_form
 from gate.core.line import RoomState, Terms
 from gate.core.orders import RoomOrders
@@ -38,6 +39,7 @@ class SmallRoom:
         self.last, self.serving, self.tokens, self.inside = 500, 100, 0, 0
         self.up = True
         self.drawn, self.seed, self.left = 0, "", None
+        self.invited: set[str] = set()
         self.seen: dict[str, float] = {}
         self.calls: list[str] = []
 
@@ -67,6 +69,15 @@ class SmallRoom:
         if ticket.id in self.seen:
             return Entry("entered", ticket, expires=self.seen[ticket.id])
         return Entry("waiting", ticket, retry_after=0.5, reason=Reason.RATE)
+
+    async def invite(self, invitation: Invitation, terms: Terms, ticket: Ticket | None = None) -> Entry | None:
+        self._asked("invite")
+        if ticket is None or ticket.id not in self.invited:
+            if invitation.uses and len(self.invited) >= invitation.uses:
+                return None
+            ticket = Ticket(self.name, 1, 7 + len(self.invited), int(time.time() * 1000), f"i{len(self.invited):021d}")
+            self.invited.add(ticket.id)
+        return Entry("waiting", ticket, retry_after=2.0, reason=Reason.LINE)
 
     async def tick(self, terms: Terms, *offered: object) -> RoomState:
         if not self.up:
