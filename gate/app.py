@@ -23,7 +23,8 @@ from gate.backend import Backend, OrdersFile
 from gate.children import DRAIN, Plan
 from gate.core.credentials import new_id
 from gate.core.draw import commitment
-from gate.core.settings import Settings
+from gate.core.line import tag_of
+from gate.core.settings import Room, Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.standin import Share
 from gate.core.words import Switch
@@ -218,7 +219,7 @@ class Pulse:
                 overload=snapshot.overload,
                 first_byte_p90=round(engine.shop.overload.percentile(0.9), 4),
                 breakers={name: breaker.state.value for name, breaker in engine.shop.breakers.items()},
-                rooms={name: _room_beat(view) for name, view in snapshot.rooms.items()},
+                rooms={name: _room_beat(view, engine.settings.rooms[name]) for name, view in snapshot.rooms.items()},
             ),
         )
 
@@ -251,12 +252,17 @@ def condition_of(snapshot: Snapshot) -> heartbeat.Condition:
     return heartbeat.Condition.LOCAL_SHARE if snapshot.local else heartbeat.Condition.STORE_AWAY
 
 
-def _room_beat(view: RoomView) -> heartbeat.RoomBeat:
-    names = {field.name for field in fields(heartbeat.RoomBeat)} - {"commitment", "seed"}
+def _room_beat(view: RoomView, room: Room) -> heartbeat.RoomBeat:
+    names = {field.name for field in fields(heartbeat.RoomBeat)} - {"commitment", "seed", "groups"}
     return heartbeat.RoomBeat(
         **{name: getattr(view, name) for name in names},
         commitment=commitment(view.seed) if view.seed else "",
         seed=view.seed.hex() if view.drawn > 0 else "",
+        groups={
+            group: max(0, known.last - known.serving)
+            for group in room.groups
+            if (known := view.groups.get(tag_of(group))) is not None
+        },
     )
 
 

@@ -44,6 +44,7 @@ class RoomBeat:
     seed: str = ""  # hex, and only once drawn: until then it is a secret
     left: int | None = None
     told: bool = True  # by the store a moment ago
+    groups: dict[str, int] = field(default_factory=dict)  # how many of each priority group wait to be called
 
 
 @dataclass(frozen=True, slots=True)

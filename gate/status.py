@@ -36,6 +36,8 @@ class GroupStatus(Part):
     name: str
     share: float
     """The part of the rate that is theirs while others wait too, 0 to 1."""
+    waiting: int
+    """How many of them wait to be called."""
 
 
 class RoomStatus(Part):
@@ -292,7 +294,9 @@ def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat) -> Room
         maximum=room.maximum,
         left=beat.left if ordered.left is None else ordered.left,
         draw=_draw(room, beat),
-        groups=[GroupStatus(name=group, share=room.groups[group].share) for group in room.groups],
+        groups=[
+            GroupStatus(name=group, share=room.groups[group].share, waiting=beat.groups.get(group, 0)) for group in room.groups
+        ],
         ordered=set_by_order,
         shadow=room.shadow,
         waiting=beat.waiting,

@@ -121,7 +121,10 @@ def sale_of(room: dict[str, Any], now: float, *, briefly: bool = False) -> Itera
     if room["left"] is not None:
         yield "Left", str(room["left"]) if room["left"] else "0 (sold out)"
     if room["groups"]:
-        yield "Groups", ", ".join(f"{group['name']} {group['share']:.0%}" for group in room["groups"])
+        yield (
+            "Groups",
+            ", ".join(f"{group['name']} {group['waiting']} waiting ({group['share']:.0%})" for group in room["groups"]),
+        )
 
 
 def _draw(draw: dict[str, Any], *, briefly: bool) -> str:

@@ -14,6 +14,7 @@ class GroupView:
 
     serving: int
     share: float
+    last: int = 0  # turns given so far
 
 
 @dataclass(frozen=True, slots=True)

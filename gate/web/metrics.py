@@ -243,6 +243,11 @@ class _State(Collector):
                 if getattr(room, attribute) is not None:
                     known.add_metric([room.name], getattr(room, attribute))
             yield known
+        waiting = GaugeMetricFamily("gate_group_waiting", "Members of a priority group in line.", labels=["room", "group"])
+        for room in rooms:
+            for group in room.groups:
+                waiting.add_metric([room.name, group.name], group.waiting)
+        yield waiting
         drawn = GaugeMetricFamily("gate_drawn", "Visitors who were drawn at the opening; 0: not yet.", labels=["room"])
         for room in rooms:
             if room.draw is not None:

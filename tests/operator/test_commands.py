@@ -106,9 +106,9 @@ def test_a_sale(gate: Listener) -> None:
     assert re.search(r"Opens +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC \(in 2 h 1 min\)", shown.out)
     assert re.search(f"Draw +not yet, commitment {'ab' * 32}", shown.out)
     assert re.search(r"Longest line +50000", shown.out)
-    assert re.search(r"Groups +members 30%", shown.out)
-    brief = "opens in 2 h 1 min; draw not yet; longest line 50000; groups members 30%"
-    assert re.search(rf"drop +{brief}", run(gate, "status").out)
+    assert re.search(r"Groups +members 0 waiting \(30%\)", shown.out)
+    brief = "opens in 2 h 1 min; draw not yet; longest line 50000; groups members 0 waiting (30%)"
+    assert re.search(rf"drop +{re.escape(brief)}", run(gate, "status").out)
     assert brief in run(gate, "top", "--count", "1").out
     gate.beat(rooms={"drop": RoomBeat(drawn=812, commitment="ab" * 32, seed="cd" * 32)})
     assert f"of 812, seed {'cd' * 32}, commitment {'ab' * 32}" in run(gate, "room", "drop", COLUMNS="250").out

@@ -186,9 +186,9 @@ def sale(room: RoomBeat, *, after: float = 0.0) -> Status:
 
 
 def test_a_sale_shows_its_times_and_its_draw() -> None:
-    room = sale(RoomBeat(last=50, waiting=50, commitment="ab" * 32), after=-60).rooms[0]
+    room = sale(RoomBeat(last=50, waiting=50, commitment="ab" * 32, groups={"members": 7}), after=-60).rooms[0]
     assert (room.order, room.opens, room.closes, room.maximum, room.left) == ("random", NOW, NOW + 3600, 100, None)
-    assert [(group.name, group.share) for group in room.groups] == [("members", 0.3)]
+    assert [(group.name, group.share, group.waiting) for group in room.groups] == [("members", 0.3, 7)]
     assert room.draw is not None
     assert (room.draw.commitment, room.draw.drawn, room.draw.seed) == ("ab" * 32, None, None)
     drawn = sale(RoomBeat(last=50, waiting=50, commitment="ab" * 32, drawn=50, seed="cd" * 32), after=60)
