@@ -146,9 +146,11 @@ def test_a_ticket_that_asks_for_its_pass_again_is_not_counted_again(tmp_path: Pa
     meter = Meter(tmp_path, ["checkout"])
     meter.decided(ADMITTED)
     meter.decided(replace(ADMITTED, reason=Reason.PASS))
+    meter.decided(replace(ADMITTED, reason=Reason.LOCAL))  # without the store: a pass as well, and told apart
     meter.decided(Decision(Outcome.FORWARD, Reason.BYPASS, room="checkout"))
     meter.flush()
     found = read(tmp_path)
-    assert found["gate_admitted_total", "checkout"] == 1
+    assert found["gate_admitted_total", "checkout"] == 2
+    assert found["gate_requests_total", "forward", "local", "checkout"] == 1
     assert found["gate_requests_total", "forward", "bypass", "checkout"] == 1  # counted apart, per room
     meter.close()
