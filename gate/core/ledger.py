@@ -100,7 +100,7 @@ class Ledger(Room):
             return Word("waiting", number, epoch, 0, 2 * SECOND, 2 * SECOND, Reason.LINE)
         if not again:
             self.calls.was_here(number)
-        before, kept = self._stand(id_, float(number))
+        before, kept = self._stand(id_, float(number), terms)
         due, ask, reason = self._wait_at_the_door(id_, before, kept, terms)
         return Word("waiting", number, epoch, 0, due, ask, reason)
 
@@ -171,7 +171,7 @@ class Ledger(Room):
         if late:
             del self.seats[id_]
             self.spent.discard(id_ if number >= AWAY else (epoch, number))
-        before, kept = self._stand(id_, place)
+        before, kept = self._stand(id_, place, terms)
         need = before + kept + 1
         if self.bucket.has(need) and self._free_seats(terms) >= need:
             self._leave_the_door(id_)
@@ -337,16 +337,16 @@ class Ledger(Room):
         given = seat - micros(terms.session)
         return LATE < self.t - given < LOST and self.full > given and self._refusal(terms) is None
 
-    def _stand(self, id_: str, place: float) -> tuple[int, int]:
+    def _stand(self, id_: str, place: float, terms: Terms) -> tuple[int, int]:
         """Puts a visitor at the door. How many stand before it there, and how many are kept a token because they have been
-        called before it and may come any moment; when the bucket is full no token is kept for them."""
+        called before it and may come any moment; when the bucket runs over no token is kept for them."""
         stood = self._places.get(id_)
         if stood != place:
             if stood is not None:  # given without the store, in an epoch whose end was not known
                 del self._door[bisect_left(self._door, (stood, id_))]
             self._places[id_] = place
             insort(self._door, (place, id_))
-        kept = 0 if self._is_full() else math.floor(self.calls.on_the_way(place) + 0.5)
+        kept = 0 if self._runs_over(terms) else math.floor(self.calls.on_the_way(place) + 0.5)
         return bisect_left(self._door, (place, id_)), kept
 
     def _wait_at_the_door(self, id_: str, before: int, kept: int, terms: Terms) -> tuple[int, int, Reason]:
@@ -360,7 +360,7 @@ class Ledger(Room):
             due = self.bucket.due_in(need - 1)
         if self.bucket.has(1) and free >= 1:  # something is free, and kept for one who has yet to knock
             full = due
-            if terms.step > 0:
+            if terms.step > 0 and free * self.bucket.cost >= self.bucket.level:
                 full = math.ceil((terms.burst * terms.cost - self.bucket.level) / terms.step)
             if before > 0:
                 late = self.t - self.due.get(self._door[0][1], self.t)

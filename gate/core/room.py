@@ -14,9 +14,10 @@ from gate.core.presence import CHUNK, Presence
 from gate.core.words import Reason, RoomMode
 
 GRACE = 2 * SECOND  # at the door a visitor is expected for so long after the second it was told: no page comes back in less
-PATIENCE = 500_000  # but only for so long when the bucket is full, and waiting would lose a token
+PATIENCE = 500_000  # but only for so long when the bucket runs over, and waiting would lose a token
 STEP_AHEAD = 50_000  # a clock that gains more than this on the caller's has been set; less is the way to the store
 SEAT_SLACK = 2 * SECOND  # a seat outlives its pass by the difference of two clocks
+RETURN = 4 * SECOND  # after a loss, those who stood at the door come back to it within this long
 PURGE = 1000
 MOVING = 2**40  # a number of another epoch is this much further
 
@@ -61,7 +62,7 @@ class Room:
             waiting=self.waiting,
             through=self.through,
             inside=self._inside(),
-            tokens=self.bucket.tokens,
+            tokens=max(0.0, self.bucket.tokens),
             revoked=frozenset(self.revoked),
             now=self.raw / SECOND,
             ready=self.ready,
@@ -126,6 +127,8 @@ class Room:
                 self.t = stamp + memory.quiet
             if self._is_behind(memory):
                 self._catch_up(memory)
+            if self.t < self.lost_until and now < self.birth + 2 * SECOND and 0 < memory.epoch < self.epoch:
+                self.lost = max(self.lost, memory.inside)  # this one had heard of more seats before the loss
             if self.epoch < memory.least:
                 self._turn(memory.least)
         self._opened = self.serving
@@ -141,7 +144,7 @@ class Room:
         self.presence.settle(self.t, self.serving)
         while self.reached and self.reached[0][0] + micros(terms.grace) <= self.worked:
             self.forfeit = self.reached.pop(0)[1]
-        self._purge()
+        self._purge(terms)
 
     def _close(self, terms: Terms) -> None:
         self.through = max(self.through, self.serving - self.ready - self.calls.unheard)  # never back: no place ever grows
@@ -178,7 +181,7 @@ class Room:
         self.bucket = Bucket.full(terms.step, terms.cost, terms.burst, self.raw)
         if memory.epoch > 0:  # the store lost it: the bucket comes back empty, numbers go on, old seats are held free
             self.epoch, self.last, self.serving = memory.epoch, memory.last, memory.serving
-            self.bucket.level = 0
+            self.bucket.level = -RETURN * terms.step
             self.lost, self.lost_until = memory.inside, self.raw + micros(terms.session)
             self.drawn, self.seed, self.left = memory.drawn, memory.seed, memory.left
             self.presence.lose_sight(self.last)
@@ -223,9 +226,9 @@ class Room:
             if self.drawn > 0:
                 self.presence.draw(self.t, self.last)
 
-    def _purge(self) -> None:
+    def _purge(self, terms: Terms) -> None:
         """Who leaves the door without a pass keeps the place for the room's grace."""
-        patience = PATIENCE if self._is_full() else GRACE
+        patience = PATIENCE if self._runs_over(terms) else GRACE
         for id_ in self.due.take_before(self.t - patience, PURGE):
             place = self._places[id_]
             if place.is_integer() and (self.epoch, int(place)) not in self.knocked:
@@ -238,6 +241,10 @@ class Room:
 
     def _is_full(self) -> bool:
         return self.bucket.level >= self.bucket.burst * self.bucket.cost
+
+    def _runs_over(self, terms: Terms) -> bool:
+        """The bucket is full, and whatever waits now is a token lost; where seats are what is scarce, nothing is lost by it."""
+        return self._is_full() and self._free_seats(terms) * self.bucket.cost >= self.bucket.level
 
     def _inside(self) -> int:
         return len(self.seats) + (self.lost if self.t < self.lost_until else 0)

@@ -65,7 +65,7 @@ def read_state(told: list[bytes]) -> tuple[RoomState, list[bytes]]:
         waiting=int(waiting),
         through=int(through),
         inside=int(inside),
-        tokens=float(tokens),
+        tokens=max(0.0, float(tokens)),
         now=int(raw) / 1e6,
         ready=int(ready),
         present=float(present),

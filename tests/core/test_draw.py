@@ -2,7 +2,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.core.draw import commitment, drawn_place
@@ -10,6 +10,7 @@ from gate.core.draw import commitment, drawn_place
 SEED = bytes(range(32))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.binary(min_size=32, max_size=32))
 def test_everybody_gets_one_place_of_their_own(drawn, seed):
     assert sorted(drawn_place(seed, drawn, number) for number in range(1, drawn + 1)) == list(range(1, drawn + 1))

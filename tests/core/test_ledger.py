@@ -281,9 +281,30 @@ class TestLoss:
         state = ledger.tick(NOW, Terms(1, 1, burst=7), NOTHING)
         assert (state.tokens, state.epoch) == (7, 1)
 
-    def test_a_lost_bucket_comes_back_empty_and_numbers_go_on(self):
-        state = Ledger().tick(NOW, Terms(1, 1, burst=7, mode=RoomMode.HOLD), Remembered(3, 500, 420, 9, "x"))
+    def test_a_lost_bucket_comes_back_empty_for_as_long_as_those_at_the_door_need_to_come_back(self):
+        ledger, terms, known = Ledger(), Terms(1, 1, burst=7, mode=RoomMode.HOLD), Remembered(3, 500, 420, 9, "x")
+        state = ledger.tick(NOW, terms, known)
         assert (state.tokens, state.epoch, state.last, state.serving) == (0, 4, 500, 420)
+        assert ledger.tick(NOW + 5 * SECOND, terms, NOTHING).tokens == 1
+
+    def test_the_gate_that_heard_of_most_seats_is_the_one_to_believe(self):
+        ledger, terms = Ledger(), Terms(100, 1, burst=10, active=4, session=60)
+        ledger.tick(NOW, terms, Remembered(1, 9, 9, 2, "x"))
+        assert ledger.tick(NOW + SECOND, terms, Remembered(1, 9, 9, 4, "x")).inside == 4
+        assert ledger.tick(NOW + 3 * SECOND, terms, Remembered(1, 9, 9, 99, "x")).inside == 4, "an old word says nothing new"
+
+    @pytest.mark.parametrize(("active", "waits"), [(2, True), (50, False)])
+    def test_a_visitor_a_second_late_keeps_its_turn_where_seats_are_scarce_and_tokens_are_not(self, active, waits):
+        ledger, terms = Ledger(), Terms(100, 1, burst=10, active=active, session=10)
+        number, epoch = ledger.lease(NOW, replace(terms, mode=RoomMode.HOLD), NOTHING, 40)
+        tickets = [Ticket("r", epoch, number + k, 0, f"t{k}") for k in range(40)]
+        ledger.seats.update({f"s{k}": NOW + 5 * SECOND for k in range(active)})
+        words = [ledger.claim(NOW + k, terms, NOTHING, tickets[k]) for k in range(4)]
+        assert {word.reason for word in words} == {Reason.ACTIVE}
+        freed = NOW + words[0].ask + SECOND  # all of them are a second late; the seats are free, the bucket is full
+        ledger.seats.clear()
+        late = ledger.claim(freed, terms, NOTHING, tickets[3]).status
+        assert (late == "waiting") is waits
 
     def test_seats_of_before_are_kept_free_until_they_are_over(self):
         ledger, terms = Ledger(), Terms(10, 1, burst=10, active=4, session=60)

@@ -16,9 +16,9 @@ from gate.core.ledger import Ledger, Word
 from gate.core.line import Remembered, Terms
 from gate.core.words import RoomMode
 from gate.demo.journal import excess
+from gate.store.memory import Memory
 
 BEGIN = 10**15
-NOTHING = Remembered()
 
 
 class Line(RuleBasedStateMachine):
@@ -32,7 +32,7 @@ class Line(RuleBasedStateMachine):
         self.now, self.clock = BEGIN, 0  # microseconds; and by how much the store's clock is off
         self.terms = Terms(amount, period, burst, active, session=60.0)
         self.ledger, self.copy = Ledger(), Ledger()
-        self.memory, self.heard = NOTHING, -1
+        self.known, self.heard = Memory(), -1
         self.tickets: list[Ticket] = []
         self.admitted: dict[str, float] = {}  # id -> when its visitor came to the shop first, seconds
         self.over: dict[str, int] = {}  # id -> when its pass is over, true time
@@ -48,12 +48,12 @@ class Line(RuleBasedStateMachine):
     def _answered(self, *, lost: bool = False) -> None:
         if lost:
             return
-        state = self.ledger.state()
         self.heard = self.now
-        highest = max((self.memory.epoch, self.memory.last), (state.epoch, state.last))
-        self.memory = Remembered(
-            highest[0], highest[1], max(self.memory.serving, state.serving), state.inside, state.birth, self.memory.least
-        )
+        self.known.saw("r", self.ledger.state())
+
+    @property
+    def memory(self) -> Remembered:
+        return self.known.of("r")
 
     def _entered(self, id_: str, word: Word, *, lost: bool) -> None:
         if word.status == "entered" and not lost:

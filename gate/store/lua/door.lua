@@ -47,12 +47,12 @@ local function told(wait)
 end
 
 -- Puts a visitor at the door. Returns how many stand before it there, and how many are kept a token because they have been
--- called before it and may come any moment; when the bucket is full no token is kept for them.
+-- called before it and may come any moment; when the bucket runs over no token is kept for them.
 local function stand(id, place)
   redis.call('ZADD', READY, exact(place), id)
   ready = redis.call('ZCARD', READY)
   local kept = 0
-  if not is_full() then kept = math.floor(on_the_way(place) + 0.5) end
+  if not runs_over() then kept = math.floor(on_the_way(place) + 0.5) end
   return redis.call('ZRANK', READY, id), kept
 end
 
@@ -69,7 +69,7 @@ local function wait_at_the_door(id, before, kept)
   end
   if line.level >= COST and free >= 1 then -- something is free, and kept for one who has yet to knock
     local full = due
-    if STEP > 0 then full = math.ceil((BURST * COST - line.level) / STEP) end
+    if STEP > 0 and free * COST >= line.level then full = math.ceil((BURST * COST - line.level) / STEP) end
     if before > 0 then
       local late = t - tonumber(redis.call('ZSCORE', DUE, redis.call('ZRANGE', READY, 0, 0)[1]) or t)
       due = math.min(due, GRACE - late + 1, math.max(PATIENCE - late + 1, full))

@@ -47,7 +47,7 @@ local function birth_of_a_line()
   line.burst, line.stamp, line.full, line.longest, line.seed = BURST, raw, raw, SESSION, ''
   if MEMORY.epoch > 0 then -- the store lost it: the bucket comes back empty, numbers go on, old seats are held free
     line.epoch = MEMORY.epoch
-    line.last, line.serving, line.level = MEMORY.last, MEMORY.serving, 0
+    line.last, line.serving, line.level = MEMORY.last, MEMORY.serving, -RETURN * STEP
     line.lost, line.lost_until = MEMORY.inside, raw + SESSION
     line.drawn, line.seed, line.stock = MEMORY.drawn, MEMORY.seed, MEMORY.left + 1
     lose_sight()
@@ -95,7 +95,7 @@ end
 
 -- Who leaves the door without a pass keeps the place for the room's grace.
 local function purge()
-  local patience = is_full() and PATIENCE or GRACE
+  local patience = runs_over() and PATIENCE or GRACE
   local overdue = redis.call('ZRANGEBYSCORE', DUE, '-inf', '(' .. whole(t - patience), 'LIMIT', 0, PURGE)
   if #overdue > 0 then
     for _, id in ipairs(overdue) do
@@ -143,6 +143,9 @@ local function open()
       t = line.stamp + QUIET
     end
     if is_behind_memory() then catch_up() end
+    if t < line.lost_until and raw < line.birth + 2 * SECOND and MEMORY.epoch > 0 and MEMORY.epoch < line.epoch then
+      line.lost = math.max(line.lost, MEMORY.inside) -- this one had heard of more seats before the loss
+    end
     if line.epoch < MEMORY.least then turn(MEMORY.least) end
   end
   opened = line.serving
