@@ -33,8 +33,9 @@ async def main(url: str, room: str, amount: str, period: str, burst: str, active
         if entry.status == "entered":
             at = round((entry.expires - SESSION) * 1e6)
             if admitted.setdefault(entry.ticket.id, at) != at:
-                assert line.state.epoch > 1, "the same ticket entered twice"
-                admitted[f"{entry.ticket.id} again"] = at  # its mark was lost with the store; it paid again
+                # its mark was lost with the store, or it came so late that its token had run over: it paid again
+                assert line.state.epoch > 1 or at - admitted[entry.ticket.id] > 250_000, "the same ticket entered twice"
+                admitted[f"{entry.ticket.id} again"] = at
         return entry.status == "entered"
 
     async def visitor() -> None:
