@@ -36,7 +36,8 @@ class Call:
 
     def part(self, now: int) -> float:
         """Of the time until everybody has heard of it, that is over."""
-        return max(0, now - self.at - SOONEST) / (self.heard - self.at - SOONEST)
+        since = self.at + SOONEST
+        return (now - since) / (self.heard - since) if now > since else 0.0
 
 
 class Calls:
@@ -52,12 +53,12 @@ class Calls:
     def share(self) -> float:
         """Of those nothing is known of: as many as should have heard of it by now against those who knocked. Before anybody
         could come it is a quarter."""
-        came, expected = self.came, self.expected
+        came, expected, now = self.came, self.expected, self._now
         for call in self.open:
             if not call.sure:
                 came += call.knocked
-                if self._now > call.at + SOONEST:
-                    expected += call.count * call.part(self._now)
+                if now > call.at + SOONEST:
+                    expected += call.count * call.part(now)
         share = (came + 0.5) / (expected + 2)
         return LEAST_SHARE if share < LEAST_SHARE else min(share, 1.0)
 
@@ -65,12 +66,15 @@ class Calls:
     def share_seen(self) -> float:
         """Of those who had been seen again: all, until it turns out otherwise. The first half of the time nobody can have
         come."""
-        came, expected = self.came_seen, self.expected_seen
+        came, expected, now = self.came_seen, self.expected_seen, self._now
         for call in self.open:
             if call.sure:
-                due = call.count * max(0, 2 * call.part(self._now) - 1)
-                came, expected = came + call.knocked, expected + max(call.knocked, due)
-        return max(LEAST_SHARE, min(1.0, (came + 2) / (expected + 2)))
+                knocked, late = call.knocked, 2 * call.part(now) - 1
+                came += knocked
+                due = call.count * late
+                expected += due if due > knocked else knocked
+        share = (came + 2) / (expected + 2)
+        return LEAST_SHARE if share < LEAST_SHARE else min(share, 1.0)
 
     @property
     def counted(self) -> float:
