@@ -1,0 +1,150 @@
+"""A sale in a real browser at a real gate: the countdown, the draw, the last one sold, a full line, the end, a tab that nobody
+looks at, an invitation."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from gate.core.draw import drawn_place
+from tests.e2e.test_browser import browser, pytestmark, violations
+from tests.processes import Gate, Shop, eventually, fetch, running
+
+__all__ = ["browser", "pytestmark"]
+OPENS, CLOSES = 40, 120  # seconds from the start of the module
+UNSEEN = 'window.unseen = true; Object.defineProperty(document, "hidden", {get: () => window.unseen});'
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("sale")
+    shop = Shop(directory)
+    now = int(time.time())
+    gate = Gate(
+        directory,
+        {
+            "origin": {"servers": [shop.url]},
+            "rooms": {
+                "drop": {"match": ["/drop/**"], "rate": "20/minute", "order": "random", "opens": now + OPENS},
+                "stock": {"match": ["/stock/**"], "rate": "1/minute", "groups": {"members": {"share": "50%"}}},
+                "tiny": {"match": ["/tiny/**"], "rate": "1/minute", "maximum": 1},
+                "short": {"match": ["/short/**"], "rate": "1/minute", "closes": now + CLOSES},
+                "checkout": {"match": ["/checkout/**"], "rate": "2/second"},
+            },
+        },
+    )
+    with running(shop, gate):
+        yield gate
+
+
+@pytest.fixture
+def pages(browser: Browser) -> Iterator[list[Page]]:
+    """Three visitors, each with cookies of its own."""
+    contexts = [browser.new_context(locale="en-GB") for _ in range(3)]
+    yield [context.new_page() for context in contexts]
+    for context in contexts:
+        context.close()
+
+
+def status(gate: Gate, room: str) -> dict:
+    return dict(fetch(f"{gate.url}/__gate/rooms/{room}/status").json())
+
+
+def inside(page: Page) -> bool:
+    return page.locator("#gate").count() == 0
+
+
+def test_the_countdown_runs_out_and_people_get_in_as_they_were_drawn(place, pages):
+    for page in pages:
+        page.goto(place.url + "/drop/shoe")
+        assert page.locator("h1").inner_text() == "We are not open yet"
+        assert violations(page) == []
+    assert ":" in pages[0].locator("#count b").inner_text()
+    before = status(place, "drop")
+    assert (before["state"], before["draw"]["seed"], before["draw"]["drawn"]) == ("early", None, None)
+    promised = pages[0].locator("#promise").text_content()
+    assert promised == before["draw"]["commitment"]
+    numbers = [int(page.locator("#gate").get_attribute("data-number") or 0) for page in pages]
+    draw = eventually(lambda: next((d for d in [status(place, "drop")["draw"]] if d["drawn"]), None), OPENS + 10)
+    order = sorted(range(3), key=lambda i: drawn_place(bytes.fromhex(draw["seed"]), draw["drawn"], numbers[i]))
+    entered: list[int] = []
+
+    def all_in() -> bool:
+        entered.extend(i for i in order if i not in entered and inside(pages[i]))
+        return len(entered) == 3
+
+    eventually(all_in, 60, every=0.2)
+    assert entered[1:] == [i for i in order if i != entered[0]], "but for one poll: a token is there as it opens"
+
+
+def test_the_last_one_is_sold_and_then_there_is_one_more(place, pages):
+    for _ in range(20):
+        fetch(place.url + "/stock/shoe")
+    page = pages[0]
+    page.goto(place.url + "/stock/shoe")
+    number = page.locator("#gate").get_attribute("data-number")
+    place.command("room", "stock", "--left", "0")
+    page.locator("h1", has_text="Sold out").wait_for(timeout=15_000)
+    place.command("room", "stock", "--left", "70")
+    page.locator("#more", has_text="About 70 left.").wait_for(timeout=15_000)
+    assert page.locator("#gate").get_attribute("data-number") == number
+    assert violations(page) == []
+
+
+def test_the_message_reaches_a_waiting_page_within_five_seconds(place, pages):
+    pages[0].goto(place.url + "/stock/shoe")
+    pages[1].goto(place.url + "/stock/shoe")
+    place.command("room", "stock", "--message", "Size M is gone")
+    pages[1].locator("#word", has_text="Size M is gone").wait_for(timeout=5_000)
+
+
+def test_a_full_line_says_so_and_gives_no_ticket(place, pages):
+    place.command("room", "tiny", "hold")
+    eventually(lambda: status(place, "tiny")["state"] == "hold", 5)
+    pages[0].goto(place.url + "/tiny/shoe")
+    assert pages[0].locator("#gate").get_attribute("data-state") == "hold"
+    eventually(lambda: status(place, "tiny")["full"], 5)
+    pages[1].goto(place.url + "/tiny/shoe")
+    assert pages[1].locator("h1").inner_text() == "The line is full"
+    assert pages[1].context.cookies() == []
+    assert violations(pages[1]) == []
+
+
+def test_a_hidden_tab_rings_and_enters_when_it_is_seen(place, pages):
+    page = pages[0]
+    page.context.grant_permissions(["notifications"], origin=place.url)
+    page.add_init_script(UNSEEN)
+    place.command("room", "checkout", "hold")
+    eventually(lambda: status(place, "checkout")["state"] == "hold", 5)
+    page.goto(place.url + "/checkout/pay")
+    page.locator("#bell").click()
+    page.locator("#bell[aria-pressed=true]").wait_for(timeout=5_000)
+    place.command("room", "checkout", "auto")
+    eventually(lambda: page.title().startswith("It is your turn"), 90)
+    assert "Your place is kept until" in page.locator("#why").inner_text()
+    assert {cookie["name"] for cookie in page.context.cookies()} == {"gate_ticket_checkout"}
+    page.evaluate("() => { window.unseen = false; document.dispatchEvent(new Event('visibilitychange')); }")
+    page.locator("#gate").wait_for(state="detached", timeout=15_000)
+
+
+def test_an_invitation_leads_past_the_common_line_and_is_in_no_log(place, pages):
+    for page in pages[:2]:
+        page.goto(place.url + "/stock/shoe")
+    (link,) = place.command("invite", "stock", "members", "--uses", "1", "--to", "/stock/shoe").stdout.split()[-1:]
+    token = link.partition("token=")[2].partition("&")[0]
+    pages[2].goto(place.url + "/__gate" + link.partition("/__gate")[2])
+    assert pages[2].url == place.url + "/stock/shoe"
+    pages[1].goto(place.url + "/__gate" + link.partition("/__gate")[2])
+    assert pages[1].locator("h1").inner_text() == "This invitation is used up"
+    assert token not in place.process.log.read_text()
+
+
+def test_the_end_is_told(place, pages):
+    if time.time() < status(place, "short")["closes"]:
+        pages[0].goto(place.url + "/short/shoe")
+        pages[1].goto(place.url + "/short/shoe")
+        pages[1].locator("h1", has_text="The sale is over").wait_for(timeout=1000 * CLOSES + 10_000)
+    pages[2].goto(place.url + "/short/shoe")
+    assert pages[2].locator("h1").inner_text() == "The sale is over"
+    assert violations(pages[2]) == []
