@@ -49,7 +49,10 @@ def contest(found: Contest, peers: Peers) -> str:
 
 def _row(case: Case, ours: Case, peers: Peers) -> list[str]:
     rate, cpu = case.median(lambda sample: sample.rate), case.median(lambda sample: sample.cpu)
-    by_rate, by_cpu = ours.median(lambda sample: sample.rate) / rate, cpu / max(0.01, ours.median(lambda sample: sample.cpu))
+    by_rate, by_cpu = (
+        ours.median(lambda sample: sample.rate) / max(1, rate),
+        cpu / max(0.01, ours.median(lambda sample: sample.cpu)),
+    )
     mine = case is ours
     return [
         f"**{case.name}**" if mine else case.name,
