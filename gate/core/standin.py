@@ -155,7 +155,11 @@ class StandIn:
             if before != number - 1 or self._share.has_turn(before, terms) != on_turn:  # its turn begins, or is over
                 self._empty(now)
         self._turn = number
-        return self._share.of(terms, self._known.inside, on_turn=on_turn), left
+        mine = self._share.of(terms, self._known.inside, on_turn=on_turn)
+        if not self._ledger.born:
+            self._ledger.tick(round(now * SECOND), mine, self._memory)
+            self._empty(now)  # and not in debt, like that of a store that comes back: nobody has anything to tell here
+        return mine, left
 
     def _empty(self, now: float) -> None:
         bucket = self._ledger.bucket

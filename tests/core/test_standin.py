@@ -125,18 +125,19 @@ def test_the_share_is_used(workers: int, gates: int, burst: int, rate: int, leas
     rooms = [StandIn(Share(worker, workers, gates), KNOWN, LINE) for _ in range(gates) for worker in range(workers)]
     waiting = [ticket(number) for number in range(1, 1001)]
     crowd: list[list[Any]] = [[waiting.pop(0), rng.choice(rooms), 3 * rng.random()] for _ in range(6 * len(rooms))]
-    seconds, inside = 60, 0
+    seconds, inside, first = 60, 0, 60.0
     for step in range(seconds * 50):
         at = step / 50
         for visitor in crowd:
             one, room, until = visitor
             if room.claim(NOW + at, at, terms, one).status == "entered":
-                inside += 1
+                inside, first = inside + 1, min(first, at)
                 visitor[:] = waiting.pop(0), rng.choice(rooms), at + 3
             elif at >= until:
                 room.leave(one)
                 visitor[1:] = rng.choice(rooms), at + 3
     assert inside >= least * rate * seconds
+    assert first <= max(3.0, 3 / rate), "it goes on at once"
     assert inside <= 0.8 * rate * seconds + burst
 
 

@@ -12,14 +12,14 @@ import pytest
 
 from gate.demo.journal import admissions, excess, read
 from tests.e2e.test_gate import Visitor
-from tests.processes import Gate, Shop, eventually, running
+from tests.processes import Gate, Shop, eventually, fetch, running
 from tests.stores import StoreServer
 
 pytestmark = pytest.mark.slow
 
 CLOSED = 2.0
-RATE, BURST = 8, 8
-AWAY = 10.0  # seconds in which the share is used
+RATE, BURST = 8, 16
+AWAY = 12.0  # seconds in which the share is used
 
 
 def settings(shop: Shop, store: StoreServer, **more):
@@ -82,7 +82,11 @@ class Crowd:
 
 
 def conditions(*gates: Gate) -> set[str]:
-    return {worker["condition"] for gate in gates for worker in gate.status()["workers"]}
+    """What the living workers say; nothing while a gate is too busy to tell."""
+    try:
+        return {worker["condition"] for gate in gates for worker in gate.status()["workers"] if worker["alive"]}
+    except OSError:
+        return set()
 
 
 def test_the_shop_goes_on_by_shares_and_the_law_holds_through_the_return(place):
@@ -97,6 +101,7 @@ def test_the_shop_goes_on_by_shares_and_the_law_holds_through_the_return(place):
             time.sleep(AWAY)  # what is measured is a stretch of time
             back = time.time()
             shared = a.command("status").stdout
+            states = {fetch(gate.url + "/__gate/rooms/checkout/status").json()["state"] for gate in (a, b)}
         finally:
             store.signal(signal.SIGCONT)
         eventually(lambda: conditions(a, b) == {"normal"}, 10, what="every worker is back")
@@ -108,6 +113,7 @@ def test_the_shop_goes_on_by_shares_and_the_law_holds_through_the_return(place):
     meanwhile = [at for at in entered if begun < at < back]
     assert len(meanwhile) >= 0.7 * RATE * (back - begun) - 1
     assert crowd.refused == []
+    assert states == {"line"}, "people do get in, and the pages say so"
     local = {decision for at, decision in crowd.through if begun + 1 < at < back}
     assert local == {"forward; room=checkout; reason=local"}
     assert "local-share" in shared or "share of the rate" in shared
