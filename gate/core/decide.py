@@ -131,9 +131,9 @@ def _is_over(view: RoomView, now: float) -> Reason | None:
     """Why nobody new enters any more, if so."""
     if view.mode is RoomMode.CLOSED:
         return Reason.ROOM_CLOSED
-    if view.left == 0:
-        return Reason.SOLD_OUT
-    return Reason.SALE_OVER if now >= view.closes else None
+    if now >= view.closes:
+        return Reason.SALE_OVER  # also when all is sold: nothing that came back could be bought
+    return Reason.SOLD_OUT if view.left == 0 else None
 
 
 def until_opening(view: RoomView, now: float) -> float:

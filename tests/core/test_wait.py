@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from gate.core.credentials import Ticket
 from gate.core.line import AWAY, group_number, tag_of
 from gate.core.snapshot import GroupView, RoomView
-from gate.core.wait import FAR, JITTER, NEAR, PAUSED, Span, ask_again, at_the_door, pace_of, place_of, span_of
+from gate.core.wait import (
+    FAR,
+    JITTER,
+    NEAR,
+    PAUSED,
+    Span,
+    ask_again,
+    at_the_door,
+    pace_of,
+    place_of,
+    poll_policy,
+    span_of,
+)
 from gate.core.words import RoomMode
 
 VIEW = RoomView("checkout", amount=120, period=60, serving=100, last=500, through=90, waiting=410, admitted_per_second=1.8)
@@ -149,3 +161,23 @@ def test_a_span_holds_the_estimate_and_is_never_empty(low, more):
     assert span.low * unit <= low
     assert span.high * unit >= low + more or span.high == 1
     assert span.low < span.high
+
+
+@pytest.mark.parametrize(("waiting", "far"), [(0, 2.5), (12_500, 2.5), (50_000, 10.0), (150_000, 30.0), (10_000_000, 30.0)])
+def test_everybody_looks_soon_until_so_many_wait_that_it_costs(waiting, far):
+    policy = poll_policy(waiting, 5000)
+    assert policy["far"] == far
+    assert poll_policy(waiting, 1_000_000)["far"] <= far
+    soonest = policy["far"] * (1 + policy["jitter"])
+    assert waiting > 12_500 or soonest + 1.5 <= 5, "with the second of a cache and the page's half-second beat"
+
+
+def test_who_waits_for_a_draw_has_no_place_until_it_was_held():
+    before = replace(VIEW, serving=0, last=500, waiting=500, draw=True, seed=b"x" * 32, opens=10.0)
+    early = replace(ticket(7), joined=9_000)
+    assert place_of(early, before) is None
+    drawn = place_of(early, replace(before, drawn=500))
+    assert drawn is not None
+    assert drawn.ahead == replace(before, drawn=500).turn_of(7) - 1
+    assert place_of(replace(early, joined=11_000), before) is not None, "who came later stands behind, in the order of arrival"
+    assert place_of(early, replace(before, serving=3)) is not None, "nobody came to the draw: it is over all the same"

@@ -1,10 +1,13 @@
 """The endpoints under /__gate/: what programs and forms get, and what caches may keep."""
 
 import json
+import time
 
 import pytest
 
+from gate.core.draw import commitment, drawn_place
 from gate.core.words import RoomMode, Switch
+from tests.web.conftest import ROOM
 
 JSON = {"accept": "application/json"}
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "sec_fetch_mode": "navigate", "sec_fetch_site": "same-origin"}
@@ -62,6 +65,59 @@ async def test_the_state_tells_when_the_store_or_the_shop_is_away(gate):
     assert json.loads((await gate.ask("GET", STATUS)).body)["state"] == "store"
     gate.engine.orders = type(gate.engine.orders)(1, fallback=Switch.ON)
     assert json.loads((await gate.ask("GET", STATUS)).body)["state"] == "fallback"
+
+
+@pytest.mark.parametrize(
+    ("room", "left", "state"),
+    [
+        ({"opens": time.time() + 3600}, None, "early"),
+        ({"opens": time.time() - 3600}, None, "line"),
+        ({}, 0, "sold-out"),
+        ({"closes": time.time() - 1}, 0, "over"),
+        ({"closes": time.time() + 3600}, 3, "line"),
+    ],
+)
+async def test_the_state_follows_the_sale_in_every_answer(make_gate, room, left, state):
+    gate = make_gate(rooms={"checkout": {**ROOM, **room}})
+    await gate.ask("GET", "/checkout", **BROWSER)
+    gate.room.left = left
+    shared = json.loads((await gate.ask("GET", STATUS)).body)
+    mine = json.loads((await gate.ask("GET", TICKET, **JSON)).body)
+    page = (await gate.ask("GET", "/checkout", **BROWSER)).text
+    assert (shared["state"], mine["state"]) == (state, state)
+    assert f'data-state="{state}"' in page
+    assert (shared["left"], mine["left"]) == (left, left)
+    assert shared["opens"] == room.get("opens")
+    assert shared["closes"] == room.get("closes")
+    if state == "line":
+        assert shared["said"] is None
+    else:
+        assert shared["said"]["en"] == [mine["heading"], mine["detail"]]
+        assert set(shared["said"]) == {"en", "de", "ar"}
+    assert (shared["now"] is not None) == (state == "early")
+
+
+async def test_the_seed_of_a_draw_is_secret_until_it_is_held(make_gate):
+    gate = make_gate(rooms={"checkout": {**ROOM, "order": "random", "opens": time.time() + 3600}})
+    seed = bytes(range(32))
+    gate.room.seed, gate.room.serving = seed.hex(), 0
+    for target, how in ((STATUS, JSON), (TICKET, JSON), ("/checkout", BROWSER)):
+        assert seed.hex() not in (await gate.ask("GET", target, **how)).text
+    draw = json.loads((await gate.ask("GET", STATUS)).body)["draw"]
+    assert draw == {"commitment": commitment(seed), "drawn": None, "seed": None}
+    gate.room.drawn = gate.room.last
+    assert json.loads((await gate.ask("GET", STATUS)).body)["draw"] == {**draw, "drawn": gate.room.last, "seed": seed.hex()}
+    assert json.loads((await gate.ask("GET", TICKET, **JSON)).body)["turn"] == drawn_place(seed, gate.room.last, 501)
+
+
+async def test_a_full_line_gives_no_ticket(make_gate):
+    gate = make_gate(rooms={"checkout": {**ROOM, "maximum": 400}})
+    reply = await gate.ask("GET", TICKET, **JSON)
+    told = json.loads(reply.body)
+    assert (reply.status, told["state"], told["number"]) == (503, "full", None)
+    assert not reply.all("set-cookie")
+    assert json.loads((await gate.ask("GET", STATUS)).body)["full"] is True
+    assert gate.room.calls == []
 
 
 async def test_a_room_that_is_not_there(gate):
