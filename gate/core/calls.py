@@ -142,9 +142,6 @@ class Calls:
     def knocked(self, place: float, settled: int) -> None:
         """For the first time."""
         call = self.of(place)
-        if call is None and not float(place).is_integer():  # a member of a group stands between two numbers
-            sure = (one for one in reversed(self.open) if one.sure and one.after < place and one.knocked < one.count)
-            call = next(sure, None)
         if call is not None:
             call.knocked += 1
         elif place > settled:

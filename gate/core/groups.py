@@ -1,34 +1,37 @@
-"""The priority groups of one room: who was invited, whose turn it is, and where who was called stands.
+"""The priority groups of one room: who was invited, who was called, whose turn it is at the door.
 
-A group's members are called beside the common line: for every visitor expected of that, a group is owed ``share / common``
-calls, so that each gets its share of the rate while all wait, and what one does not use goes to the others.
+Members are called beside the common line. At the door they stand behind it, each group in a lane of its own; for everyone
+admitted from the common line, a group with somebody there is owed ``share / common`` admissions, and for each whole one its
+first member goes to the front. So each gets its share of the rate while all wait, however many of those called come. What
+nobody else uses the groups take in the order of their lanes, and owe it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gate.core.line import Terms, tag_of
 
-INVITED = 2**32  # turns per group, in the store's order of those invited
+LANE = 2**32  # turns per group
+BEHIND = 2**43  # members stand from this place on, until it is their group's turn
 
 
 @dataclass(slots=True)
 class Group:
-    """``last`` turns were given, ``serving`` of them called; ``credit``: calls it is owed."""
+    """``last`` turns were given, ``serving`` of them called; ``credit``: admissions it is owed. ``called``: ticket ids, and the
+    room time by which they must have heard of it."""
 
     tag: int
     last: int = 0
     serving: int = 0
     credit: float = 0.0
+    called: dict[str, int] = field(default_factory=dict)
 
 
 class Groups:
-    """Of one room. ``front``: the last place given to a member."""
+    """Of one room."""
 
     def __init__(self) -> None:
         self.known: list[Group] = []  # in the order of their first members
-        self.front = 0.0
         self.invited: dict[str, int] = {}  # ticket id: tag * 2**32 + turn; not called yet
-        self.placed: dict[str, float] = {}  # called, and not come yet
         self.uses: dict[str, dict[str, tuple[int, int]]] = {}  # by invitation: ticket id: (number, epoch)
 
     def of(self, tag: int) -> Group | None:
@@ -38,6 +41,11 @@ class Groups:
     def uncalled(self) -> int:
         return sum(group.last - group.serving for group in self.known)
 
+    @property
+    def coming(self) -> int:
+        """Members who were called, and may come any moment."""
+        return sum(len(group.called) for group in self.known)
+
     def invite(self, tag: int, id_: str) -> int:
         """The turn of a new member."""
         group = self.of(tag)
@@ -45,26 +53,28 @@ class Groups:
             group = Group(tag)
             self.known.append(group)
         group.last += 1
-        self.invited[id_] = tag * INVITED + group.last
+        self.invited[id_] = tag * LANE + group.last
         return group.last
 
-    def queue(self, terms: Terms) -> list[tuple[Group, float]]:
-        """The groups with their shares; first those that the room has, in their order."""
-        found = [(self.of(tag_of(name)), share) for name, share in terms.groups]
-        queue = [(group, share) for group, share in found if group is not None]
-        queue += [(group, common_share(terms)) for group in self.known if all(group is not each for each, _ in queue)]
-        return queue
-
-    def call(self, group: Group, many: int, serving: int) -> None:
-        """The next ``many`` get their places: right behind the numbers called so far, in their order."""
-        first = group.tag * INVITED + group.serving + 1
-        called = sorted((turn, id_) for id_, turn in self.invited.items() if first <= turn < first + many)
-        for _, id_ in called:
-            self.front = max(self.front + 1 / 4096, serving + 0.25 + 1 / 8192)  # never a whole number
-            self.placed[id_] = self.front
+    def call(self, group: Group, many: int, heard: int) -> None:
+        """The next ``many`` of them, who must have heard of it at ``heard``."""
+        first = group.tag * LANE + group.serving + 1
+        for id_ in [id_ for id_, turn in self.invited.items() if first <= turn < first + many]:
+            group.called[id_] = heard
             del self.invited[id_]
         group.serving += many
-        group.credit -= many
+
+    def purge(self, now: int) -> None:
+        for group in self.known:
+            group.called = {id_: heard for id_, heard in group.called.items() if heard >= now}
+
+
+def lane_of(group: Group, terms: Terms) -> tuple[int, float]:
+    """Where its lane begins, in the order of the groups that the room has, and its share."""
+    for index, (name, share) in enumerate(terms.groups, 1):
+        if tag_of(name) == group.tag:
+            return BEHIND + index * LANE, share
+    return BEHIND + (1024 + group.tag) * LANE, common_share(terms)  # the room has it no more
 
 
 def common_share(terms: Terms) -> float:

@@ -10,13 +10,14 @@ the two together. The law it keeps (see ``docs/admission.md``):
 """
 
 import math
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
+from gate.core.groups import BEHIND, Group, lane_of
 from gate.core.line import AWAY, GROUPED, Remembered, RoomState, Terms, group_number, group_turn
 from gate.core.room import GRACE, MOVING, PATIENCE, Room, micros
 from gate.core.words import Reason
@@ -75,7 +76,7 @@ class Ledger(Room):
         place, epoch = self._places.get(id_, 0.0), self.epoch
         number, again = int(place), place > 0 and place.is_integer()  # the same call again, its answer was lost
         why = self._refusal(terms)
-        nobody = self.serving == self.last and self.ready == self.calls.unheard == self.groups.uncalled == 0
+        nobody = self.serving == self.last and self.ready == self.unheard == self.groups.uncalled == 0
         alone = why is None and nobody and self.bucket.has(1) and self._free_seats(terms) >= 1
         if not again:
             if terms.maximum is not None and seat <= self.t and not alone and self.waiting >= terms.maximum:
@@ -135,8 +136,16 @@ class Ledger(Room):
         if number <= self.drawn and drawn != self.drawn:
             return Word("waiting", number, epoch, 0, SECOND, SECOND, Reason.LINE)
 
+        first, group = False, None
         if number >= GROUPED:
-            place, first = self._place_in_group(terms, id_, epoch, number)
+            group = self.groups.of(group_turn(number)[0])
+            found = self._place_in_group(terms, id_, epoch, number)
+            if found is None:
+                wait = 20 * SECOND
+                if terms.step > 0 and group is not None:
+                    wait = math.ceil((group_turn(number)[1] - group.serving) * terms.cost / terms.step)
+                return _in_line(number, epoch, wait)
+            place = found
         else:
             place = self._place_of(epoch, number, turn)
             if math.floor(place) > self.serving:
@@ -155,14 +164,6 @@ class Ledger(Room):
                 if place > self.serving:
                     return Word("waiting", number, epoch, 0, 2 * SECOND, 2 * SECOND, Reason.LINE)
             first = place.is_integer() and self._mark_knocked(epoch, int(place))
-        if place < 0:
-            tag, there = group_turn(number)
-            group = self.groups.of(tag)
-            wait = 20 * SECOND
-            if terms.step > 0 and group is not None:
-                wait = math.ceil((there - group.serving) * terms.cost / terms.step)
-            return _in_line(number, epoch, wait)
-
         if first:
             if id_ in self._places:
                 self.calls.expected, self.calls.came = self.calls.expected + 1, self.calls.came + 1
@@ -176,10 +177,12 @@ class Ledger(Room):
         if self.bucket.has(need) and self._free_seats(terms) >= need:
             self._leave_the_door(id_)
             self._admit(id_, terms)
+            if place >= BEHIND or group is None:
+                self._settle_up(terms, group)
             self._mark_spent(id_, epoch, number)
             self._call_ahead(terms)
             return Word("entered", number, epoch, self.raw + micros(terms.session))
-        due, ask, reason = self._wait_at_the_door(id_, before, kept, terms)
+        due, ask, reason = self._wait_at_the_door(id_, before, kept, terms, group if place >= BEHIND else None)
         self._call_ahead(terms)
         return Word("waiting", number, epoch, 0, due, ask, reason)
 
@@ -282,8 +285,7 @@ class Ledger(Room):
         self.revoked = {id_: at for id_, at in self.revoked.items() if at >= self.t - keep}
         if self.gone:
             self.gone = {id_: at for id_, at in self.gone.items() if at > self.worked - micros(terms.grace)}
-        placed, forfeit = self.groups.placed, self.epoch * MOVING + self.forfeit
-        self.groups.placed = {id_: place for id_, place in placed.items() if place > self.forfeit}
+        forfeit = self.epoch * MOVING + self.forfeit
         self.moved = {id_: new for id_, new in self.moved.items() if new[0] * MOVING + new[1] > forfeit}
         self._call_ahead(terms)
         self._close(terms)
@@ -309,9 +311,9 @@ class Ledger(Room):
             return base + min(number - base, 2**20 - 1) / 2**21
         return float(turn)
 
-    def _place_in_group(self, terms: Terms, id_: str, epoch: int, number: int) -> tuple[float, bool]:
-        """The place of a group's member, and whether it knocks for the first time; -1: not called. One whose place was lost
-        stands in front."""
+    def _place_in_group(self, terms: Terms, id_: str, epoch: int, number: int) -> float | None:
+        """The place of a group's member at the door; None: not called. One whose group the store has forgotten stands in
+        front."""
         tag, turn = group_turn(number)
 
         def is_called() -> bool:
@@ -321,10 +323,16 @@ class Ledger(Room):
         if not is_called():
             self._call_ahead(terms)
         if not is_called():
-            return -1.0, False
+            return None
+        group = self.groups.of(tag)
         self.groups.invited.pop(id_, None)
-        place = self._places.get(id_, self.groups.placed.get(id_, self.through + 0.5))
-        return place, self.groups.placed.pop(id_, None) is not None
+        if group is not None:
+            group.called.pop(id_, None)
+        if id_ not in self._places:
+            self._put(id_, self._in_front() if group is None else float(lane_of(group, terms)[0] + turn))
+        if group is not None and group.credit >= 1:
+            self._promote(group, terms)
+        return self._places[id_]
 
     def _is_forgotten(self, id_: str, terms: Terms) -> bool:
         """It has not been at the door for as long as the room's grace."""
@@ -340,17 +348,19 @@ class Ledger(Room):
     def _stand(self, id_: str, place: float, terms: Terms) -> tuple[int, int]:
         """Puts a visitor at the door. How many stand before it there, and how many are kept a token because they have been
         called before it and may come any moment; when the bucket runs over no token is kept for them."""
-        stood = self._places.get(id_)
-        if stood != place:
-            if stood is not None:  # given without the store, in an epoch whose end was not known
-                del self._door[bisect_left(self._door, (stood, id_))]
-            self._places[id_] = place
-            insort(self._door, (place, id_))
-        kept = 0 if self._runs_over(terms) else math.floor(self.calls.on_the_way(place) + 0.5)
+        self._put(id_, place)
+        kept = 0 if place >= BEHIND or self._runs_over(terms) else math.floor(self.calls.on_the_way(place) + 0.5)
         return bisect_left(self._door, (place, id_)), kept
 
-    def _wait_at_the_door(self, id_: str, before: int, kept: int, terms: Terms) -> tuple[int, int, Reason]:
+    def _wait_at_the_door(
+        self, id_: str, before: int, kept: int, terms: Terms, group: Group | None = None
+    ) -> tuple[int, int, Reason]:
+        """``group``: it stands in that group's lane, and its turn there may come before those of the common line."""
         free, need = self._free_seats(terms), before + kept + 1
+        if group is not None:
+            first, share = lane_of(group, terms)
+            ahead = bisect_left(self._door, (self._places[id_], "")) - bisect_left(self._door, (first, ""))
+            need = max(1, min(need, math.ceil((ahead + 1 - group.credit) / share)))
         if free <= 0 or (free < need and self.bucket.has(need)):
             reason = Reason.ACTIVE
             each = need * micros(terms.session) / max(1, terms.active or 0)

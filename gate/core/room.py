@@ -3,12 +3,12 @@
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, insort
 
 from gate.core.bucket import SECOND, Bucket
 from gate.core.calls import LOOK, Calls, hearing
 from gate.core.deadlines import Deadlines
-from gate.core.groups import Groups, common_share
+from gate.core.groups import BEHIND, LANE, Group, Groups, common_share, lane_of
 from gate.core.line import AWAY, AWAY_ORIGIN, Remembered, RoomState, Terms
 from gate.core.presence import CHUNK, Presence
 from gate.core.words import Reason, RoomMode
@@ -93,6 +93,11 @@ class Room:
         return len(self._door)
 
     @property
+    def unheard(self) -> int:
+        """Called visitors who may still knock, present or not."""
+        return self.calls.unheard + self.groups.coming
+
+    @property
     def fresh(self) -> int:
         """Uncalled numbers of which nobody knows yet whether they are present."""
         return self.presence.fresh(self.serving, self.last)
@@ -100,7 +105,7 @@ class Room:
     @property
     def waiting(self) -> int:
         """Everybody in line: present for all that is known, uncalled, called, or at the door."""
-        return self.fresh + self.presence.seen + self.groups.uncalled + self.ready + self.calls.unheard
+        return self.fresh + self.presence.seen + self.groups.uncalled + self.ready + self.unheard
 
     @property
     def present_share(self) -> float:
@@ -147,7 +152,7 @@ class Room:
         self._purge(terms)
 
     def _close(self, terms: Terms) -> None:
-        self.through = max(self.through, self.serving - self.ready - self.calls.unheard)  # never back: no place ever grows
+        self.through = max(self.through, self.serving - self.ready - self.unheard)  # never back: no place ever grows
         self.presence.mark(self.t, self.last)
         newest = self.reached[-1] if self.reached else None
         known = newest[1] if newest else self.forfeit
@@ -231,11 +236,12 @@ class Room:
         patience = PATIENCE if self._runs_over(terms) else GRACE
         for id_ in self.due.take_before(self.t - patience, PURGE):
             place = self._places[id_]
-            if place.is_integer() and (self.epoch, int(place)) not in self.knocked:
+            if place.is_integer() and place < BEHIND and (self.epoch, int(place)) not in self.knocked:
                 self.calls.expected += 1
             self.gone[id_] = self.worked
             self._leave_the_door(id_)
         self.seats.take_before(self.t - SEAT_SLACK)
+        self.groups.purge(self.t)
 
     # -- the bucket and the seats
 
@@ -281,14 +287,13 @@ class Room:
         if self._refusal(terms) is not None or (self.last == self.serving and not invited):
             return
         tokens = min(self.bucket.level // self.bucket.cost, max(0, self._free_seats(terms)))
-        want = tokens + max(2.0, LOOK * terms.per_second) - self.ready - self.calls.on_the_way()
-        if want <= 0:
-            return
-        present = self.present_share
-        if invited:
-            self._call_by_shares(want, present, terms)
-        else:
-            self._call_common(want, present, terms)
+        room, common = tokens + max(2.0, LOOK * terms.per_second), self.ready
+        if self.groups.known:
+            part, common = self._call_groups(room, terms)
+            room *= part
+        want = room - common - self.calls.on_the_way()
+        if want > 0:
+            self._call_common(want, self.present_share, terms)
 
     def _call_up_to(self, number: int, count: int, known: int, sure: bool, present: float, terms: Terms) -> None:
         self.calls.call(self.serving, number, count, known, sure, hearing(number - self.through, present, terms))
@@ -324,33 +329,65 @@ class Room:
             short -= self._call_fresh(short, self.last, present, terms)
         return want - short
 
-    def _call_by_shares(self, want: float, present: float, terms: Terms) -> None:
-        """From the groups and the common line: :mod:`gate.core.groups`."""
-        queue, common = self.groups.queue(terms), common_share(terms)
-        part = max(1.0, want / 8)
-        while want > 0:
-            called, owed = 0, 0.0
-            for group, share in queue:
-                many = min(group.last - group.serving, math.floor(group.credit), math.ceil(want))
-                if many >= 1 and want > 0:
-                    self.groups.call(group, many, self.serving)
-                    self._call_up_to(self.serving, many, many, True, present, terms)
-                    called, want = called + many, want - many
-                if group.last == group.serving:
-                    group.credit = 0.0
-                else:
-                    owed += share
-            if want > 0:
-                some = self._call_common(min(want, part), present, terms)
-                want -= some
-                gain = some / common
-                if some == 0:
-                    if owed == 0:
-                        return
-                    gain = part / owed if called == 0 else 0.0
-                for group, share in queue:
-                    if group.last > group.serving:
-                        group.credit += gain * share
+    def _call_groups(self, room: float, terms: Terms) -> tuple[float, int]:
+        """So that of ``room`` people in all each group has its part. What part is left to the common line, and how many of
+        that are at the door."""
+        lanes, total, common = [], 0.0, self.ready
+        for group in self.groups.known:
+            standing = self._in_lane(group, terms)
+            here, (_, share) = standing + len(group.called), lane_of(group, terms)
+            common -= standing
+            if here > 0 or group.last > group.serving:
+                lanes.append((group, here, share))
+                total += share
+        if self.last > self.serving or common > 0:
+            total += common_share(terms)
+        for group, here, share in lanes:
+            many = min(group.last - group.serving, math.ceil(room * share / total - here))
+            if many > 0:
+                self.groups.call(group, many, self.t + hearing(many + here, 1, terms))
+        return common_share(terms) / total if total else 1.0, common
+
+    # -- the lanes of groups at the door
+
+    def _in_lane(self, group: Group, terms: Terms) -> int:
+        first, _ = lane_of(group, terms)
+        return bisect_left(self._door, (first + LANE, "")) - bisect_left(self._door, (first, ""))
+
+    def _in_front(self) -> float:
+        """A place before all numbers, behind those who have one already."""
+        before = bisect_left(self._door, (1.0, ""))
+        return self._door[before - 1][0] + 1 / 1048576 if before else 1 / 4
+
+    def _promote(self, group: Group, terms: Terms) -> None:
+        """Whom the group is owed an admission goes to the front."""
+        while group.credit >= 1:
+            first, _ = lane_of(group, terms)
+            index = bisect_left(self._door, (first, ""))
+            if index == len(self._door) or self._door[index][0] >= first + LANE:
+                group.credit = 0.0
+                return
+            self._put(self._door[index][1], self._in_front())
+            group.credit -= 1
+
+    def _settle_up(self, terms: Terms, mine: Group | None = None) -> None:
+        """After an admission: ``mine`` is the group that took it out of turn; None: it was the common line's."""
+        for group in self.groups.known:
+            if group is mine:
+                group.credit = max(group.credit - 1, float(-terms.burst))
+            elif mine is None:
+                group.credit += lane_of(group, terms)[1] / common_share(terms)
+                if group.credit >= 1:
+                    self._promote(group, terms)
+
+    def _put(self, id_: str, place: float) -> None:
+        stood = self._places.get(id_)
+        if stood == place:
+            return
+        if stood is not None:
+            del self._door[bisect_left(self._door, (stood, id_))]
+        self._places[id_] = place
+        insort(self._door, (place, id_))
 
 
 def micros(seconds: float) -> int:

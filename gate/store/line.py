@@ -38,7 +38,7 @@ STOCK_EVERY = 0.2  # seconds between two words to the store about what is left t
 
 def keys_of(room: str) -> list[str]:
     """KEYS of every room script. The hash tag keeps a room on one node of a cluster."""
-    parts = ("line", "ready", "due", "seats", "revoked", "spent", "seen", "late", "moved", "invited", "placed", "uses")
+    parts = ("line", "ready", "due", "seats", "revoked", "spent", "seen", "late", "moved", "invited", "called", "uses")
     return [f"gate:{{{room}}}:{part}" for part in parts]
 
 

@@ -60,6 +60,8 @@ class Scripts:
             first, value = int(key.rpartition(b":")[2]) * CHUNK, self.client.get(key)
             found["bits"] += [first + 8 * k + bit for k, byte in enumerate(value) for bit in range(8) if byte << bit & 128]
         found["bits"].sort()
+        lanes = self.client.keys(f"gate:{{{self.room}}}:called:*")
+        found["called"] = {id_.decode(): at for key in lanes for id_, at in self.client.zrange(key, 0, -1, withscores=True)}
         return found
 
     def lose_everything(self) -> None:
@@ -90,7 +92,7 @@ TERMS = st.builds(
 )
 PICK = st.integers(0, 30)
 TEXTS = ("calls", "marks", "reached", "groups", "seed")
-ZSETS = ("ready", "due", "seats", "revoked", "late", "moved", "invited", "placed")
+ZSETS = ("ready", "due", "seats", "revoked", "late", "moved", "invited")
 STEPS = st.one_of(
     st.tuples(st.just("enter"), PICK),
     st.tuples(st.just("enter"), PICK),
@@ -121,7 +123,7 @@ STEPS = st.one_of(
 
 
 @settings(
-    max_examples=300,
+    max_examples=2500,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -263,7 +265,6 @@ def _kept(ledger: Ledger) -> dict[str, Any]:
         **{name: getattr(ledger, name) for name in (*names, "drawn", "worked", "forfeit", "seed")},
         **{name: getattr(calls, name) for name in ("expected", "came", "expected_seen", "came_seen")},
         **{name: getattr(presence, name) for name in ("blind", "settled", "seen")},
-        "front": groups.front,
         "stock": 0 if ledger.left is None else ledger.left + 1,
         "calls": "".join(
             f"{c.at},{c.after},{c.upto},{c.count},{c.knocked},{c.heard},{c.known},{int(c.sure)};" for c in calls.open
@@ -281,6 +282,6 @@ def _kept(ledger: Ledger) -> dict[str, Any]:
         "late": ledger.gone,
         "moved": {id_: epoch * MOVING + number for id_, (epoch, number) in ledger.moved.items()},
         "invited": groups.invited,
-        "placed": groups.placed,
+        "called": {id_: heard for group in groups.known for id_, heard in group.called.items()},
         "bits": presence.bits,
     }

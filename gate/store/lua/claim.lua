@@ -37,12 +37,11 @@ local why = refusal()
 if why then return answer('waiting', '0', pause(why), pause(why), why) end
 if number <= line.drawn and tonumber(mine(5)) ~= line.drawn then return in_line(SECOND, SECOND) end -- drawn a moment ago
 
--- Is it called, and where does it stand? A group's member has its place from its call; one without a place, because the store
--- lost it, stands in front.
-local place, first = turn_of, false
+-- Is it called, and where does it stand? A member whose group the store has forgotten stands in front.
+local place, first, group = turn_of, false, nil
 if number >= GROUPED then
-  local tag, turn_there = (number - GROUPED) % 1024, math.floor((number - GROUPED) / 1024)
-  local group = group_of(tag)
+  local turn_there = math.floor((number - GROUPED) / 1024)
+  group = group_of((number - GROUPED) % 1024)
   local function is_called() return epoch < line.epoch or not group or turn_there <= group.serving end
   if not is_called() then call_ahead() end
   if not is_called() then
@@ -51,8 +50,12 @@ if number >= GROUPED then
     return in_line(wait, math.floor(math.max(SECOND, math.min(wait / 4, 20 * SECOND))))
   end
   redis.call('ZREM', INVITED, id)
-  place = tonumber(redis.call('ZSCORE', READY, id) or redis.call('ZSCORE', PLACED, id) or line.through + 0.5)
-  first = redis.call('ZREM', PLACED, id) == 1
+  if group and redis.call('ZREM', called_key(group), id) == 1 then coming = coming - 1 end
+  if not redis.call('ZSCORE', READY, id) then
+    redis.call('ZADD', READY, exact(group and lane_of(group) + turn_there or in_front()), id)
+  end
+  if group and group.credit >= 1 then promote(group) end
+  place = tonumber(redis.call('ZSCORE', READY, id))
 else
   place = place_of(epoch, number, turn_of)
   if math.floor(place) > line.serving then
@@ -97,10 +100,11 @@ if line.level >= need * COST and free_seats() >= need then
   redis.call('ZREM', DUE, id)
   ready = ready - 1
   admit(id)
+  if place >= BEHIND then settle_up(group) elseif not group then settle_up() end
   mark_spent(id, epoch, number)
   call_ahead()
   return answer('entered', whole(raw + SESSION), '0', '0', 'rate')
 end
-local due, ask, reason = wait_at_the_door(id, before, kept)
+local due, ask, reason = wait_at_the_door(id, before, kept, place >= BEHIND and group)
 call_ahead()
 return answer('waiting', '0', due, ask, reason)

@@ -1,5 +1,5 @@
 -- Who is in line, who of them is present, and who is called: included after room.lua, never run by itself.
--- The Python twins are gate/core/presence.py, gate/core/calls.py, gate/core/groups.py and the ledger.
+-- The Python twins are gate/core/presence.py, gate/core/calls.py, gate/core/groups.py and gate/core/room.py.
 
 local SETTLE = 45000000    -- a visitor who came back at all has been seen again within this long
 local LOOK = 8.0           -- seconds of rate that are called ahead: more than it takes to hear of it, and to come back once
@@ -149,7 +149,7 @@ end
 
 -- Called visitors who may still knock, present or not.
 local function unheard()
-  local sum = 0
+  local sum = coming
   for _, call in ipairs(calls) do sum = sum + math.max(0, call.count - call.knocked) end
   return sum
 end
@@ -174,9 +174,9 @@ end
 -- How long it takes until a visitor who is called now and looks when told has knocked, microseconds. The pages look at the
 -- status after 0.15 of the shortest wait, or 2 to 30 seconds, up to 1.3 times that; a cache adds a second, a page's own
 -- beat another. `gate/core/wait.py` has the figures; the share may have been higher at the last look.
-local function hearing(number, told)
+local function hearing(ahead, told)
   local poll = 30.0
-  if STEP > 0 then poll = math.min(poll, math.max(2.0, 0.2 * told * (number - line.through) / per_second())) end
+  if STEP > 0 then poll = math.min(poll, math.max(2.0, 0.2 * told * ahead / per_second())) end
   return math.floor((2.5 + 1.3 * poll) * SECOND)
 end
 
@@ -184,7 +184,7 @@ end
 -- many, are one call.
 local function call_up_to(number, count, known, sure, told)
   if count > 0 then
-    local heard, newest, many = t + hearing(number, told), nil, 0
+    local heard, newest, many = t + hearing(number - line.through, told), nil, 0
     for _, call in ipairs(calls) do
       if call.sure == sure then newest, many = call, many + 1 end
     end
@@ -208,15 +208,6 @@ end
 -- Counts a visitor who knocks for the first time.
 local function knock(place)
   local call = call_of(place)
-  if not call and place ~= math.floor(place) then -- a member of a group stands between two numbers
-    for i = #calls, 1, -1 do
-      local one = calls[i]
-      if one.sure == 1 and one.after < place and one.knocked < one.count then
-        call = one
-        break
-      end
-    end
-  end
   if call then
     call.knocked = call.knocked + 1
   elseif place > line.settled then
@@ -258,6 +249,11 @@ local function call_common(want, told)
 end
 
 -- ---------------------------------------------------------------- groups
+-- Members of groups are called beside the common line. At the door they stand behind it, each group in a lane of its own; for
+-- every one admitted from the common line, a group with somebody there is owed `share / COMMON` admissions, and for each whole
+-- one its first member goes to the front. What nobody else uses they take in their lanes' order, and owe it.
+
+local LANE = 4294967296 -- 2^32 turns
 
 local function group_of(tag)
   for _, group in ipairs(groups) do
@@ -265,64 +261,86 @@ local function group_of(tag)
   end
 end
 
--- The groups somebody of whom waits, with their shares; first those that the room has, in their order.
-local function queue_of_groups()
-  local queue = {}
-  for _, each in ipairs(SHARES) do
-    local group = group_of(each.tag)
-    if group then queue[#queue + 1] = {group = group, share = each.share} end
+-- Where the lane of a group begins, in the order of the groups that the room has, and its share.
+local function lane_of(group)
+  for i, each in ipairs(SHARES) do
+    if each.tag == group.tag then return BEHIND + i * LANE, each.share end
   end
+  return BEHIND + (1024 + group.tag) * LANE, COMMON -- the room has it no more
+end
+
+local function in_lane(group)
+  local first = lane_of(group)
+  return redis.call('ZCOUNT', READY, whole(first), whole(first + LANE - 1))
+end
+
+local function called_key(group) return CALLED .. ':' .. whole(group.tag) end
+
+-- A place before all numbers, behind those who have one already.
+local function in_front()
+  local last = redis.call('ZREVRANGEBYSCORE', READY, '(1', '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  return last[2] and tonumber(last[2]) + 1 / 1048576 or 1 / 4
+end
+
+-- Whom the group is owed an admission goes to the front.
+local function promote(group)
+  while group.credit >= 1 do
+    local first = lane_of(group)
+    local id = redis.call('ZRANGEBYSCORE', READY, whole(first), whole(first + LANE - 1), 'LIMIT', 0, 1)[1]
+    if not id then
+      group.credit = 0
+      return
+    end
+    redis.call('ZADD', READY, exact(in_front()), id)
+    group.credit = group.credit - 1
+  end
+end
+
+-- After an admission: `mine` is the group that took it out of turn; nil and false: it was the common line's.
+local function settle_up(mine)
   for _, group in ipairs(groups) do
-    local known = false
-    for _, each in ipairs(queue) do known = known or each.group == group end
-    if not known then queue[#queue + 1] = {group = group, share = COMMON} end -- the room has it no more
-  end
-  return queue
-end
-
--- The next `many` of a group get their places: right behind the numbers called so far, in their order.
-local function call_group(group, many, told)
-  local first = group.tag * 4294967296 + group.serving + 1
-  local low, high = whole(first), whole(first + many - 1)
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', INVITED, low, high)) do
-    line.front = math.max(line.front + 1 / 4096, line.serving + 0.25 + 1 / 8192) -- never a whole number
-    redis.call('ZADD', PLACED, exact(line.front), id)
-  end
-  redis.call('EXPIRE', PLACED, 4 * DAY)
-  redis.call('ZREMRANGEBYSCORE', INVITED, low, high)
-  group.serving = group.serving + many
-  group.credit = group.credit - many
-  call_up_to(line.serving, many, many, 1, told)
-end
-
--- Calls from the groups and the common line by their shares: for everyone who is expected of the common line, a group is owed
--- `share / COMMON` calls. What one does not use goes to the others.
-local function call_by_shares(want, told)
-  local queue, part = queue_of_groups(), math.max(1, want / 8)
-  while want > 0 do
-    local called, owed = 0, 0.0
-    for _, each in ipairs(queue) do
-      local group = each.group
-      local many = math.min(group.last - group.serving, math.floor(group.credit), math.ceil(want))
-      if many >= 1 and want > 0 then
-        call_group(group, many, told)
-        called, want = called + many, want - many
-      end
-      if group.last == group.serving then group.credit = 0 else owed = owed + each.share end
-    end
-    if want > 0 then
-      local some = call_common(math.min(want, part), told)
-      want = want - some
-      local gain = some / COMMON
-      if some == 0 then
-        if owed == 0 then return end
-        gain = called == 0 and part / owed or 0
-      end
-      for _, each in ipairs(queue) do
-        if each.group.last > each.group.serving then each.group.credit = each.group.credit + gain * each.share end
-      end
+    if group == mine then
+      group.credit = math.max(group.credit - 1, -BURST)
+    elseif not mine then
+      local _, share = lane_of(group)
+      group.credit = group.credit + share / COMMON
+      if group.credit >= 1 then promote(group) end
     end
   end
+end
+
+-- Calls members so that of `room` people in all each group has its part; returns what part is left to the common line.
+local function call_groups(room)
+  local lanes, sum, common = {}, 0.0, ready
+  for _, group in ipairs(groups) do
+    local standing = in_lane(group)
+    local here = standing + redis.call('ZCARD', called_key(group))
+    local _, share = lane_of(group)
+    common = common - standing
+    if here > 0 or group.last > group.serving then
+      lanes[#lanes + 1] = {group = group, here = here, share = share}
+      sum = sum + share
+    end
+  end
+  if line.last > line.serving or common > 0 then sum = sum + COMMON end
+  for _, lane in ipairs(lanes) do
+    local group = lane.group
+    local many = math.min(group.last - group.serving, math.ceil(room * lane.share / sum - lane.here))
+    if many > 0 then
+      local first = group.tag * LANE + group.serving + 1
+      local low, high = whole(first), whole(first + many - 1)
+      local heard, key = whole(t + hearing(many + lane.here, 1)), called_key(group)
+      for _, id in ipairs(redis.call('ZRANGEBYSCORE', INVITED, low, high)) do
+        redis.call('ZADD', key, heard, id)
+        coming = coming + 1
+      end
+      redis.call('EXPIRE', key, 4 * DAY)
+      redis.call('ZREMRANGEBYSCORE', INVITED, low, high)
+      group.serving = group.serving + many
+    end
+  end
+  if sum == 0 then return 1, common end
+  return COMMON / sum, common
 end
 
 -- Moves `serving` so that enough present visitors stand at the door, however few of those called come.
@@ -331,8 +349,12 @@ local function call_ahead()
   local invited = uninvited() > 0
   if line.last == line.serving and not invited then return end
   local tokens = math.min(math.floor(line.level / COST), math.max(0, free_seats()))
-  local want = tokens + math.max(2, LOOK * per_second()) - ready - on_the_way(math.huge)
-  if want <= 0 then return end
-  local told = present()
-  if invited then call_by_shares(want, told) else call_common(want, told) end
+  local room, common = tokens + math.max(2, LOOK * per_second()), ready
+  if #groups > 0 then
+    local part
+    part, common = call_groups(room)
+    room = room * part
+  end
+  local want = room - common - on_the_way(math.huge)
+  if want > 0 then call_common(want, present()) end
 end

@@ -52,13 +52,19 @@ local function stand(id, place)
   redis.call('ZADD', READY, exact(place), id)
   ready = redis.call('ZCARD', READY)
   local kept = 0
-  if not runs_over() then kept = math.floor(on_the_way(place) + 0.5) end
+  if place < BEHIND and not runs_over() then kept = math.floor(on_the_way(place) + 0.5) end
   return redis.call('ZRANK', READY, id), kept
 end
 
 -- What a visitor at the door is told when there is nothing for it now: due (us from now), ask again (us from now), reason.
-local function wait_at_the_door(id, before, kept)
+-- `group`: it stands in that group's lane, and its turn there may come before those of the common line.
+local function wait_at_the_door(id, before, kept, group)
   local free, need = free_seats(), before + kept + 1
+  if group then
+    local first, share = lane_of(group)
+    local ahead = redis.call('ZCOUNT', READY, whole(first), '(' .. redis.call('ZSCORE', READY, id))
+    need = math.max(1, math.min(need, math.ceil((ahead + 1 - group.credit) / share)))
+  end
   local due, reason
   if free <= 0 or (free < need and line.level >= need * COST) then
     reason = 'active'

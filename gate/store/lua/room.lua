@@ -11,7 +11,7 @@
 --        8 late     zset: ticket id -> working time at which it left the door without a pass
 --        9 moved    zset: ticket id -> epoch * 2^40 + number, given to those who came too late
 --       10 invited  zset: ticket id -> group * 2^32 + its turn there; not called yet
---       11 placed   zset: ticket id -> place; members of groups who were called and have not come yet
+--       11 called   prefix of the zsets of groups: ticket id -> room time by which it must have heard that it was called
 --       12 uses     prefix of the hashes of invitations: ticket id -> epoch:number
 -- ARGV   what the room grants:
 --        1 step, 2 cost   the bucket gains `step` units per microsecond, a token costs `cost` units (both whole)
@@ -32,7 +32,7 @@
 -- The Python twin is gate/core/ledger.py; a test holds the two together.
 
 local LINE, READY, DUE, SEATS, REVOKED, SPENT = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local SEEN, LEFT, MOVED, INVITED, PLACED, USES = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local SEEN, LEFT, MOVED, INVITED, CALLED, USES = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 
 local STEP, COST, BURST, ACTIVE = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local SESSION, MODE = tonumber(ARGV[5]), ARGV[6]
@@ -65,6 +65,7 @@ local CHUNK = 32768        -- numbers per bitmap
 local AWAY = 137438953472  -- 2^37: numbers from here on are times, given without the store
 local AWAY_ORIGIN = 1767225600000 -- 2026-01-01, Unix milliseconds
 local GROUPED = 35184372088832 -- 2^45: numbers from here on are turns in a group: 1024 * turn + the group's tag
+local BEHIND = 8796093022208 -- 2^43: members of groups stand from here on, until it is their group's turn
 local MOVING = 1099511627776 -- 2^40: a number of another epoch is this much further
 local PURGE = 1000         -- entries cleaned up per call
 local DAY = 86400
@@ -75,7 +76,8 @@ local ready                -- how many are at the door
 local calls = {}           -- who was called and may not have heard of it yet, oldest first (crowd.lua)
 local marks = {}           -- {at, last}: at this room time the highest number given was this, oldest first
 local reached = {}         -- {at, serving}: at this working time everybody up to there had been called, oldest first
-local groups = {}          -- {tag, last, serving, credit}: turns given, called, and calls it is owed
+local groups = {}          -- {tag, last, serving, credit}: turns given, called, and admissions it is owed
+local coming = 0           -- members of groups who were called, and may come any moment
 
 local function whole(x) return string.format('%.0f', x) end
 local function exact(x) return string.format('%.17g', x) end
@@ -83,7 +85,7 @@ local function exact(x) return string.format('%.17g', x) end
 local TEXTS = {'calls', 'marks', 'reached', 'groups', 'seed'}
 local FIELDS = {'epoch', 'last', 'serving', 'birth', 'level', 'step', 'cost', 'burst', 'stamp', 'skew', 'admitted',
   'lost', 'lost_until', 'longest', 'expected', 'came', 'through', 'full', 'expected_seen', 'came_seen', 'drawn', 'stock',
-  'blind', 'settled', 'seen', 'worked', 'forfeit', 'front'}
+  'blind', 'settled', 'seen', 'worked', 'forfeit'}
 local loaded = {}          -- the fields as they were, so that only what changed is written
 
 local function clock()

@@ -13,7 +13,6 @@ local keep = line.longest + 60 * SECOND
 redis.call('ZREMRANGEBYSCORE', REVOKED, '-inf', '(' .. whole(t - keep))
 redis.call('ZREMRANGEBYSCORE', SPENT, '-inf', '(' .. whole(t - 4 * DAY * SECOND))
 redis.call('ZREMRANGEBYSCORE', LEFT, '-inf', whole(line.worked - KEEPS))
-redis.call('ZREMRANGEBYSCORE', PLACED, '-inf', whole(line.forfeit))
 redis.call('ZREMRANGEBYSCORE', MOVED, '-inf', whole(line.epoch * MOVING + line.forfeit))
 call_ahead()
 local ids = redis.call('ZRANGEBYSCORE', REVOKED, mine(1), '+inf', 'LIMIT', 0, 5000)

@@ -100,7 +100,7 @@ local function purge()
   if #overdue > 0 then
     for _, id in ipairs(overdue) do
       local place = tonumber(redis.call('ZSCORE', READY, id) or 0.5)
-      if place == math.floor(place) then
+      if place == math.floor(place) and place < BEHIND then
         local key, bit = bits_of(line.epoch, place)
         if redis.call('GETBIT', key, bit) == 0 then line.expected = line.expected + 1 end -- came once, and never again
       end
@@ -112,6 +112,10 @@ local function purge()
   end
   redis.call('ZREMRANGEBYSCORE', SEATS, '-inf', '(' .. whole(t - SEAT_SLACK))
   ready = redis.call('ZCARD', READY)
+  for _, group in ipairs(groups) do
+    redis.call('ZREMRANGEBYSCORE', called_key(group), '-inf', '(' .. whole(t))
+    coming = coming + redis.call('ZCARD', called_key(group))
+  end
 end
 
 -- Loads the line as it stands now.

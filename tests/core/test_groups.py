@@ -1,0 +1,156 @@
+"""Priority groups, on the pure ledger: everybody's share of the rate while all wait, and nothing unused."""
+
+import random
+
+import pytest
+
+from gate.core.bucket import SECOND
+from gate.core.credentials import Ticket
+from gate.core.ledger import Ledger
+from gate.core.line import Remembered, Terms, group_turn, tag_of
+
+NOTHING = Remembered()
+NOW = 10**15
+
+
+class Sale:
+    """``common`` in line, and members of groups; everybody present looks every two to three seconds."""
+
+    def __init__(self, groups, rate=10, seed=1):
+        self.terms = Terms(rate, 1, burst=rate, groups=groups)
+        self.rng, self.now = random.Random(seed), NOW
+        self.ledger = Ledger()
+        self.ledger.tick(NOW, self.terms, NOTHING)
+        self.ledger.bucket.level = 0
+        self.waiting: dict[str, tuple[Ticket, int]] = {}
+        self.entered: list[tuple[float, str]] = []
+
+    def join(self, count, present=1.0):
+        first, epoch = self.ledger.lease(self.now, self.terms, NOTHING, count)
+        for number in range(first, first + count):
+            if self.rng.random() < present:
+                self._comes(Ticket("r", epoch, number, 0, f"common {number}"))
+
+    def invite(self, group, count):
+        for k in range(count):
+            id_ = f"{group} {len(self.waiting)} {k}"
+            place = self.ledger.invite(self.now, self.terms, NOTHING, id_, tag_of(group), group, 0)
+            assert isinstance(place, tuple)
+            self._comes(Ticket("r", place[1], place[0], 0, id_))
+
+    def _comes(self, ticket):
+        self.waiting[ticket.id] = ticket, self.now + self.rng.randrange(3 * SECOND)
+
+    def _called(self, ticket):
+        tag = group_turn(ticket.number)[0]
+        group = self.ledger.groups.of(tag) if ticket.id.split()[0] != "common" else None
+        return ticket.number <= self.ledger.serving if group is None else group_turn(ticket.number)[1] <= group.serving
+
+    def run(self, seconds):
+        end = self.now + seconds * SECOND
+        while self.now < end:
+            self.now += SECOND // 4
+            self.ledger.tick(self.now, self.terms, NOTHING)
+            for id_, (ticket, look) in list(self.waiting.items()):
+                if look > self.now:
+                    continue
+                again = self.now + self.rng.randrange(2 * SECOND, 3 * SECOND)
+                if self._called(ticket):
+                    word = self.ledger.claim(self.now, self.terms, NOTHING, ticket)
+                    if word.status == "entered":
+                        self.entered.append(((self.now - NOW) / SECOND, id_))
+                        del self.waiting[id_]
+                        continue
+                    again = self.now + max(SECOND // 2, min(word.due, word.ask))
+                elif ticket.id.startswith("common"):
+                    self.ledger.present(self.now, self.terms, NOTHING, [ticket.number])
+                self.waiting[id_] = ticket, again
+        return self
+
+    def shares(self, begin, end):
+        within = [who.split()[0] for at, who in self.entered if begin <= at < end]
+        return {name: within.count(name) / len(within) for name in set(within)}
+
+
+@pytest.mark.parametrize("present", [1.0, 0.5, 0.1])
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.6])
+def test_a_group_gets_its_share_and_the_common_line_the_rest(share, present):
+    sale = Sale((("members", share),))
+    sale.join(int(700 / present), present)
+    sale.invite("members", 500)
+    sale.run(60)
+    assert sale.shares(15, 60)["members"] == pytest.approx(share, abs=0.05)
+    assert len([at for at, _ in sale.entered if 15 <= at < 60]) >= 0.95 * 45 * 10
+
+
+def test_several_groups_get_theirs():
+    sale = Sale((("first", 0.3), ("second", 0.2)))
+    sale.join(700)
+    sale.invite("first", 400)
+    sale.invite("second", 400)
+    found = sale.run(60).shares(10, 60)
+    assert found["first"] == pytest.approx(0.3, abs=0.05)
+    assert found["second"] == pytest.approx(0.2, abs=0.05)
+    assert found["common"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_a_group_does_not_use_goes_to_the_others():
+    sale = Sale((("members", 0.5),))
+    sale.join(700)
+    sale.run(20)
+    sale.invite("members", 20)
+    sale.run(30)
+    assert len([at for at, _ in sale.entered if 5 <= at < 50]) >= 0.95 * 45 * 10
+    assert len([who for _, who in sale.entered if who.startswith("members")]) == 20
+
+
+def test_where_only_members_wait_they_have_the_whole_rate_and_newcomers_get_in_between():
+    sale = Sale((("members", 0.25),))
+    sale.invite("members", 600)
+    sale.run(20)
+    assert len([at for at, _ in sale.entered if 5 <= at < 20]) >= 0.95 * 15 * 10
+    sale.join(400)
+    sale.run(40)
+    assert sale.shares(32, 60)["common"] == pytest.approx(0.75, abs=0.05)
+
+
+def test_members_come_in_the_order_of_their_turns():
+    sale = Sale((("members", 0.3),))
+    sale.join(300)
+    sale.invite("members", 100)
+    sale.run(50)
+    order = [int(who.split()[2]) for _, who in sale.entered if who.startswith("members")]
+    assert len(order) == 100
+    assert max(abs(position - turn) for position, turn in enumerate(order)) <= 12
+
+
+def test_an_invitation_has_so_many_uses_and_one_ticket_needs_one():
+    ledger, terms = Ledger(), Terms(1, 1, groups=(("members", 0.3),))
+    tag = tag_of("members")
+
+    def invite(id_):
+        return ledger.invite(NOW, terms, NOTHING, id_, tag, "spring", 2)
+
+    first = invite("a")
+    assert invite("a") == first
+    second = invite("b")
+    assert second not in (first, "used-up")
+    assert invite("c") == "used-up"
+    assert invite("b") == second
+    assert isinstance(first, tuple)
+    assert ledger.claim(NOW, terms, NOTHING, Ticket("r", first[1], first[0], 0, "a")).status == "entered"
+    ledger.release(NOW, terms, NOTHING, "a")
+    assert invite("a") == "spent"
+
+
+def test_a_member_whose_group_the_store_forgot_stands_in_front():
+    terms = Terms(1, 1, groups=(("members", 0.3),))
+    old = Ledger()
+    old.tick(NOW, terms, NOTHING)
+    old.lease(NOW, terms, NOTHING, 1000)
+    number, epoch = old.invite(NOW, terms, NOTHING, "a", tag_of("members"), "spring", 0)
+    new = Ledger()
+    new.tick(NOW, terms, old.remembered())
+    word = new.claim(NOW, terms, old.remembered(), Ticket("r", epoch, number, 0, "a"))
+    assert word.status == "waiting"
+    assert new._door[0][1] == "a"
