@@ -118,7 +118,7 @@ def _flow_then(before: RoomView, after: RoomView) -> Flow | None:
     rate, seen = after.per_second, before.admitted_per_second
     stay = min(before.inside, before.active or before.inside) / seen
     longer = after.session - before.session  # it counts for those who do not say when they are done
-    stays = max(1.0, stay + min(0.0, longer)), stay + max(0.0, longer)
+    stays = max(min(1.0, stay), stay + min(0.0, longer)), stay + max(0.0, longer)
     if not _is_full(before):
         used = seen * rate / before.per_second  # the same share of the rate
         slow, fast = min(rate, max(used, rate / 2)), rate
@@ -136,4 +136,9 @@ def _flow_then(before: RoomView, after: RoomView) -> Flow | None:
     if _is_full(before):
         slow, fast = min(rate, leaving[0]), min(rate, leaving[1])
         return Flow(slow, fast, rate, free=max(0, after.active - before.inside))
-    return Flow(min(slow, leaving[0]), max(min(fast, leaving[1]), min(slow, leaving[0])), rate)
+    slow, fast = min(slow, leaving[0]), max(min(fast, leaving[1]), min(slow, leaving[0]))
+    now = flow_of(before)
+    tighter = before.active is None or after.active < before.active or after.session > before.session
+    if now is not None and rate >= before.per_second and not tighter:  # then nothing gets slower
+        slow, fast = max(slow, now[0]), max(fast, now[1])
+    return Flow(slow, fast, rate)
