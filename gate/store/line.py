@@ -358,7 +358,8 @@ class Line:
             # else: an older answer, overtaken on the way
             if state.epoch != mine.epoch:
                 self._block = Block()  # numbers of an epoch that is over
-            self.state = replace(state, admitted_per_second=mine.admitted_per_second, revoked=mine.revoked)
+            through = max(state.through, mine.through)  # also of a store that has forgotten some of it: no place grows
+            self.state = replace(state, through=through, admitted_per_second=mine.admitted_per_second, revoked=mine.revoked)
         self.memory.saw(self.name, state)
         return rest
 

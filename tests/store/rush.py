@@ -1,7 +1,9 @@
 """Visitors of several gates on one real store, and what they saw: for tests in which the store loses a node or a slot."""
 
 import asyncio
+import math
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -71,7 +73,7 @@ class Rush:
         refill: bool = True,
     ) -> None:
         self.seen = {room: Seen(terms) for room, terms in rooms.items()}
-        self.links = [Link(url) for _ in range(gates)]
+        self.links = [Link(url, deadline=1.0) for _ in range(gates)]
         self.lines = {
             room: [Line(link, room, new_id=lambda: new_id(secrets.token_bytes), memory=Memory()) for link in self.links]
             for room in rooms
@@ -97,6 +99,13 @@ class Rush:
         finally:
             for link in self.links:
                 await link.close()
+
+    async def goes_on(self, room: str, since: float, seconds: float = 30.0) -> None:
+        """Until so many have entered since then (Unix seconds) as enter in two seconds."""
+        seen, until = self.seen[room], time.monotonic() + seconds
+        while seen.between(since, math.inf) < 2 * seen.terms.per_second:
+            assert time.monotonic() < until, f"{room} did not go on within {seconds:g} s"
+            await asyncio.sleep(0.1)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

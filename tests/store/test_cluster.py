@@ -205,9 +205,9 @@ async def test_a_slot_moves_while_visitors_join_and_claim(cluster: ClusterServer
         assert seen.excess <= 0
         assert seen.twice == seen.grown == []
         assert len(seen.admitted) > RUSH.burst + RUSH.per_second
-    state = rush.lines[room][0].state
-    assert state.epoch == 1, "nothing was lost on the way"
-    assert state.admitted == len(rush.seen[room].admitted)
+    states = [line.state for line in rush.lines[room]]
+    assert {state.epoch for state in states} == {1}, "nothing was lost on the way"
+    assert max(state.admitted for state in states) >= len(rush.seen[room].admitted)
     assert rush.seen[other].without_store == rush.seen[other].failed == 0
 
 
@@ -245,7 +245,7 @@ async def test_a_node_without_a_replica_is_lost_with_its_rooms_alone(own_cluster
         assert not rush.links[0].up
         own_cluster.nodes[0].start()  # empty: nothing was written to its disk
         when.append(time.time())
-        await asyncio.sleep(4)
+        await rush.goes_on(rooms[0], when[1])
 
     rush = Rush(own_cluster.url, dict.fromkeys(rooms, RUSH))
     await rush.run(lose_and_restart)
@@ -255,7 +255,6 @@ async def test_a_node_without_a_replica_is_lost_with_its_rooms_alone(own_cluster
         assert seen.twice == seen.grown == []
     assert lost.failed > 0
     assert lost.between(when[0] + 0.1, when[1]) == 0
-    assert lost.between(when[1], time.time()) > RUSH.per_second, "the room goes on once its node is back"
     for seen in others:
         assert seen.without_store == 0
         assert seen.longest_pause(when[0] - 0.5, when[1] + 2) < 1
@@ -306,7 +305,7 @@ async def test_a_replica_takes_over_and_the_line_goes_on(own_cluster: ClusterSer
         own_cluster.nodes[0].kill()
         await asyncio.to_thread(eventually, took_over, 20, what="the replica is promoted")
         when.append(time.time())
-        await asyncio.sleep(4)
+        await rush.goes_on(rooms[0], when[1])
 
     rush = Rush(own_cluster.url, dict.fromkeys(rooms, RUSH))
     await rush.run(kill_the_master)
@@ -315,7 +314,6 @@ async def test_a_replica_takes_over_and_the_line_goes_on(own_cluster: ClusterSer
         assert seen.excess <= 0
         assert seen.twice == seen.grown == []
     assert all(link.up for link in rush.links)
-    assert moved.between(when[1], time.time()) > RUSH.per_second
     for seen in others:
         assert seen.without_store == 0
         assert seen.longest_pause(when[0] - 0.5, when[1] + 2) < 1

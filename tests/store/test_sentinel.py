@@ -15,7 +15,7 @@ from tests.stores import SentinelServers, redis
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(redis() is None, reason="no redis-server here")]
 TERMS = Terms(20, 1, burst=10)
-AFTER = 4.0  # seconds for which the rush goes on when another master is there
+ROOM = "checkout"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ class Failover:
         await asyncio.sleep(2)
         self.servers.nodes[0].kill()
         await self.wait()
-        await asyncio.sleep(AFTER)
+        await rush.goes_on(ROOM, self.promoted)
 
     async def kill_when_the_replica_is_behind(self, rush: Rush) -> None:
         await asyncio.sleep(1.5)
@@ -53,7 +53,7 @@ class Failover:
         await asyncio.sleep(1)
         self.servers.nodes[0].kill()
         await self.wait()
-        await asyncio.sleep(AFTER)
+        await rush.goes_on(ROOM, self.promoted)
 
 
 def the_law_holds(seen: Seen) -> None:
@@ -64,13 +64,12 @@ def the_law_holds(seen: Seen) -> None:
 
 async def test_the_line_goes_on_when_the_master_is_killed(servers: SentinelServers) -> None:
     failover = Failover(servers)
-    rush = Rush(servers.url, {"checkout": TERMS})
+    rush = Rush(servers.url, {ROOM: TERMS})
     await rush.run(failover.kill)
-    seen = rush.seen["checkout"]
+    seen = rush.seen[ROOM]
     the_law_holds(seen)
     assert all(link.up for link in rush.links)
     assert seen.between(0, failover.lost) >= TERMS.burst + TERMS.per_second
-    assert seen.between(failover.promoted, time.time()) > 0.5 * AFTER * TERMS.per_second
 
 
 @pytest.mark.parametrize("refill", [True, False], ids=["joins and claims", "claims alone"])
@@ -79,12 +78,11 @@ async def test_what_the_replica_had_not_heard_of_is_not_given_twice(servers: Sen
     longer to fill than the failover lasts, so that every token counts."""
     failover = Failover(servers)
     terms = Terms(20, 1, burst=100)
-    rush = Rush(servers.url, {"checkout": terms}, visitors=30 if refill else 400, refill=refill)
+    rush = Rush(servers.url, {ROOM: terms}, visitors=30 if refill else 400, refill=refill)
     await rush.run(failover.kill_when_the_replica_is_behind)
-    seen = rush.seen["checkout"]
+    seen = rush.seen[ROOM]
     the_law_holds(seen)
-    assert seen.between(failover.promoted, time.time()) > 0.5 * (AFTER - 1) * TERMS.per_second
-    assert rush.lines["checkout"][0].state.epoch > 1
+    assert rush.lines[ROOM][0].state.epoch > 1
 
 
 async def test_a_master_that_was_only_asleep_admits_nobody_when_it_wakes(servers: SentinelServers) -> None:
@@ -97,20 +95,19 @@ async def test_a_master_that_was_only_asleep_admits_nobody_when_it_wakes(servers
         await asyncio.sleep(2)
         first.signal(signal.SIGSTOP)
         await failover.wait()
-        await asyncio.sleep(2)
+        await rush.goes_on(ROOM, failover.promoted)
         first.signal(signal.SIGCONT)
         await asyncio.to_thread(eventually, first.client.ping, 10)
         calls = first.client.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0)
         after["first"] = calls
-        await asyncio.sleep(3)
+        await rush.goes_on(ROOM, time.time())
         after["then"] = first.client.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0)
 
-    rush = Rush(servers.url, {"checkout": TERMS})
+    rush = Rush(servers.url, {ROOM: TERMS})
     await rush.run(sleep_and_wake)
-    seen = rush.seen["checkout"]
+    seen = rush.seen[ROOM]
     the_law_holds(seen)
     assert after["then"] == after["first"], "nobody asks the old one any more"
-    assert seen.between(failover.promoted, time.time()) > 0.5 * 4 * TERMS.per_second
 
 
 async def test_a_silent_sentinel_is_passed_over(servers: SentinelServers) -> None:
@@ -121,8 +118,7 @@ async def test_a_silent_sentinel_is_passed_over(servers: SentinelServers) -> Non
         servers.sentinels.append(servers.sentinels.pop(0))  # ask another
         await failover.kill(rush)
 
-    rush = Rush(servers.url, {"checkout": TERMS})
+    rush = Rush(servers.url, {ROOM: TERMS})
     await rush.run(kill)
-    seen = rush.seen["checkout"]
+    seen = rush.seen[ROOM]
     the_law_holds(seen)
-    assert seen.between(failover.promoted, time.time()) > 0.5 * (AFTER - 1) * TERMS.per_second
