@@ -129,9 +129,14 @@ class Desk:
         worker.view = _view_of(state, self.terms, pace)
 
     def view(self, now: float, worker: Worker) -> RoomView:
-        """The picture it has. One that nobody has looked at need not have been taken."""
+        """The picture it has. One that nobody has looked at need not have been taken, and one that another worker has just
+        taken serves as well."""
         if now - worker.taken >= TICK:
-            self.tick(now, worker)
+            newest = max(self.workers, key=lambda each: each.taken)
+            if now - newest.taken < TICK and worker.stand_in is None:
+                worker.state, worker.view, worker.standing = newest.state, newest.view, newest.standing
+            else:
+                self.tick(now, worker)
         return worker.view
 
     def paper(self, now: float) -> RoomView:

@@ -27,6 +27,7 @@ STEP = 0.5  # seconds: the page's script sees so often whether it is time
 ASLEEP = 60.0  # a browser lets the timers of a hidden tab run once a minute (Chrome, since 88)
 ATTENTION = 60.0  # seconds until somebody looks at a tab that has rung, on average
 WINDOW = 10.0  # seconds over which the use of the rate is measured
+TOLD_EVERY = 4.0  # seconds between two batches of those who were seen again; in the gate half a second, here it is time
 BEAT = 1.0  # seconds between two calls ahead while nobody looks
 
 
@@ -74,6 +75,7 @@ class Run:
         self._order = 0
         self._standing: list[int] = [-1]  # who has a number, by number
         self._greetings: dict[int, list[int]] = {}  # whose page asks for its ticket again, by the second
+        self._told_at = -TOLD_EVERY
         self._held: dict[int, tuple[Worker, float]] = {}
         self.there = 0  # visitors who wait
         self._leavers = sorted(
@@ -149,7 +151,8 @@ class Run:
         else:
             self.desk.view(now, worker)
         self._sample(now, worker.view)
-        if self._greetings:
+        if self._greetings and now >= self._told_at + TOLD_EVERY * (not self.sale.exact):
+            self._told_at = now
             self._greet(now)
         if worker.view.drawn > 0 and self.log.turns is None:
             self._take_drawn_turns(now, worker.view)
