@@ -12,6 +12,7 @@ import pytest
 from gate.core.line import Terms
 from gate.store.embedded import Embedded
 from tests.store import hammer
+from tests.store.rush import excess
 
 pytestmark = pytest.mark.slow
 PROCESSES = 4
@@ -33,16 +34,6 @@ def hammered(
         assert process.returncode == 0
         admitted += json.loads(said)
     return sorted(admitted)
-
-
-def excess(admitted: list[int], terms: Terms) -> float:
-    """By how many the fullest window is over ``burst + rate * window``. Whole numbers until the end."""
-    least, most = None, -(10**18)
-    for index, at in enumerate(admitted):
-        line = index * terms.cost - terms.step * at
-        least = line if least is None else min(least, line)
-        most = max(most, line - least + terms.cost - terms.burst * terms.cost)
-    return most / terms.cost
 
 
 # A bucket of one token cannot fill while its token waits for a busy machine: less of the rate can be asked for.
