@@ -161,11 +161,11 @@ async def test_a_gate_that_starts_while_a_node_is_gone_serves_the_other_rooms(ow
 
 
 class Migration:
-    """Moves a room's slot from one master to another, as ``redis-cli --cluster reshard`` does."""
+    """Moves a room's (or another hash tag's) slot from one master to another, as ``redis-cli --cluster reshard`` does."""
 
-    def __init__(self, cluster: ClusterServers, room: str, source: Node, target: Node) -> None:
+    def __init__(self, cluster: ClusterServers, tag: str, source: Node, target: Node) -> None:
         self.cluster, self.source, self.target = cluster, source, target
-        self.slot = int(source.ask("CLUSTER", "KEYSLOT", keys_of(room)[0]))
+        self.slot = int(source.ask("CLUSTER", "KEYSLOT", tag))
 
     def begin(self) -> None:
         self.target.ask("CLUSTER", "SETSLOT", self.slot, "IMPORTING", self.cluster.id_of(self.source))
@@ -209,6 +209,24 @@ async def test_a_slot_moves_while_visitors_join_and_claim(cluster: ClusterServer
     assert {state.epoch for state in states} == {1}, "nothing was lost on the way"
     assert max(state.admitted for state in states) >= len(rush.seen[room].admitted)
     assert rush.seen[other].without_store == rush.seen[other].failed == 0
+
+
+async def test_a_single_key_is_followed_while_its_slot_moves(cluster: ClusterServers, link: Link) -> None:
+    """ASK: the command goes to the other node, this once, with leave to ask there."""
+    tag = cluster.room_on(1, "asked")
+    key, another = f"gate:{{{tag}}}:x", f"gate:{{{tag}}}:y"
+    await link.command("SET", key, "1")
+    migration = Migration(cluster, tag, cluster.masters[1], cluster.masters[2])
+    migration.begin()
+    assert await link.command("GET", key) == b"1"
+    assert migration.move(10) == 1
+    answers = await asyncio.gather(*(link.command("INCR", key) for _ in range(50)))
+    assert sorted(answers) == list(range(2, 52)), "each once, though others use the same connections"
+    await link.command("SET", another, "2")
+    migration.end()
+    assert cluster.masters[2].client.mget(key, another) == [b"51", b"2"]
+    assert await link.command("GET", key) == b"51"  # MOVED
+    assert link.up
 
 
 async def test_a_slot_that_stays_on_its_way_stops_its_room_and_no_other(cluster: ClusterServers) -> None:
