@@ -38,7 +38,6 @@ _VERSION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ ]+ HTTP/[0-9](?:\.[0-9]+
 _NAME = re.compile(rb"[0-9A-Za-z-]+")
 _HARMLESS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b""})  # in Connection: name nothing that would go on
 _CONTROLS = bytes(set(range(32)) - {9}) + b"\x7f"
-_COOKIE_BEGINS = (b"\r\nC", b"\r\nc")
 
 
 # What a field line means for the wire. All but PLAIN need a look of their own. Plain numbers: they are compared per line.
@@ -80,6 +79,12 @@ def _malformed(detail: str, status: int = 400) -> Refusal:
     return Refusal(status, Reason.MALFORMED, detail)
 
 
+def _find_cookie(block: bytes, start: int) -> int:
+    """Where the line end before the first Cookie line is; -1 if there is none, or none that is written as usual."""
+    at = block.find(b"\r\nCookie: ", start)
+    return at if at >= 0 else block.find(b"\r\ncookie: ", start)  # as HTTP/2 edges write it
+
+
 def _has_controls(value: bytes) -> bool:
     return len(value.translate(None, _CONTROLS)) != len(value)
 
@@ -109,13 +114,13 @@ class Parser:
         start = self._starts.young.get(block[:end])
         if start is None:
             return None
-        at = block.find(b"ookie: ", end) - 3
+        at = _find_cookie(block, end)
         if at < 0:
             common = self._commons.young.get(block[end:])
             return None if common is None else Head(block, start, common, b"", None)
         stop = block.find(b"\r", at + 10)
         common = self._commons.young.get(block[end:at] + block[stop:])
-        if common is None or block[at : at + 3] not in _COOKIE_BEGINS:
+        if common is None:
             return None
         cookie = block[at + 10 : stop]
         carried = self._cookies.young.get(cookie)
@@ -129,9 +134,7 @@ class Parser:
         line = block[:end]
         known = self._starts.find(line)
         start = known or self._read_request_line(line)
-        at = block.find(b"\r\nCookie: ", end)
-        if at < 0:
-            at = block.find(b"\r\ncookie: ", end)  # as HTTP/2 edges write it
+        at = _find_cookie(block, end)
         rest, cookie, carried = block[end:], b"", None
         if at >= 0:
             stop = block.find(b"\r\n", at + 10)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import cases, memory, peers, recipes, report
+from tests.bench import cases, inside, memory, peers, recipes, report
 from tests.bench.contest import Case, compete, started
 from tests.bench.load import Sample, _read
 from tests.bench.processes import DidNotStart, cpu_seconds, running, tree
@@ -172,3 +172,9 @@ Requests/sec:   2500.00
     sample = _read(said, 0.1, 12.5, 0.0)
     assert (sample.requests, sample.rate, sample.cpu, sample.p50, sample.p99) == (5000, 2500, pytest.approx(20), 1.07, 0.34)
     assert (sample.errors, sample.unusual, sample.memory) == (3, 7, 12.5)
+
+
+async def test_what_a_request_costs_inside_is_measured():
+    spent, calls = await inside.measure(runs=1)
+    assert spent > 0
+    assert 10 < calls < 45  # it was 57 once; whoever needs more should know what for
