@@ -96,7 +96,7 @@ async def test_other_bodies_are_not_kept(start, fields, body):
 
 
 async def test_one_that_stops_half_way_ends(start, monkeypatch):
-    monkeypatch.setattr("gate.wire.protocol.BODY_WINDOW", 0.3)
+    monkeypatch.setattr("gate.wire.receiving.BODY_WINDOW", 0.3)
     gate = await start(visitors={"body_rate": 1000})
     visitor = await gate.visitor()
     await visitor.send(post(b"sku=m", length=13))
