@@ -17,7 +17,7 @@ GRACE = 2 * SECOND  # at the door a visitor is expected for so long after the se
 PATIENCE = 500_000  # but only for so long when the bucket runs over, and waiting would lose a token
 STEP_AHEAD = 50_000  # a clock that gains more than this on the caller's has been set; less is the way to the store
 SEAT_SLACK = 2 * SECOND  # a seat outlives its pass by the difference of two clocks
-RETURN = 4 * SECOND  # after a loss, those who stood at the door come back to it within this long
+RETURN = 4 * SECOND  # after a loss or an opening, all who look when told have come to the door within this long
 PURGE = 1000
 MOVING = 2**40  # a number of another epoch is this much further
 
@@ -249,8 +249,10 @@ class Room:
         return self.bucket.level >= self.bucket.burst * self.bucket.cost
 
     def _runs_over(self, terms: Terms) -> bool:
-        """The bucket is full, and whatever waits now is a token lost; where seats are what is scarce, nothing is lost by it."""
-        return self._is_full() and self._free_seats(terms) * self.bucket.cost >= self.bucket.level
+        """The bucket is full, and whatever waits now is a token lost. Where seats are what is scarce, nothing is lost by it;
+        and just after the opening a full bucket is not for the quickest."""
+        scarce = self._free_seats(terms) * self.bucket.cost < self.bucket.level
+        return self._is_full() and not scarce and self.raw >= micros(terms.opens) + RETURN
 
     def _inside(self) -> int:
         return len(self.seats) + (self.lost if self.t < self.lost_until else 0)

@@ -56,7 +56,7 @@ local SECOND = 1000000
 local MARGIN = 500000      -- a visitor is asked to knock at least this long before its token is due; the gate holds it so long
 local GRACE = 2000000      -- and is expected for this long after the second it was told: a page cannot come back in less than two
 local PATIENCE = 500000    -- but only for so long when the bucket runs over, and waiting would lose a token
-local RETURN = 4000000     -- after a loss, those who stood at the door come back to it within this long
+local RETURN = 4000000     -- after a loss or an opening, all who look when told have come to the door within this long
 local LATE = 250000        -- an answer is on its way for less than this,
 local LOST = 30000000      -- and who did not get it asks again before this
 local STEP_AHEAD = 50000   -- a clock that gains more than this on the caller's has been set; less is the way here
@@ -142,8 +142,11 @@ local function free_seats()
   return ACTIVE - inside()
 end
 
--- The bucket is full, and whatever waits now is a token lost; where seats are what is scarce, nothing is lost by waiting.
-local function runs_over() return line.level >= BURST * COST and free_seats() * COST >= line.level end
+-- The bucket is full, and whatever waits now is a token lost. Where seats are what is scarce, nothing is lost by it; and
+-- just after the opening a full bucket is not for the quickest.
+local function runs_over()
+  return line.level >= BURST * COST and free_seats() * COST >= line.level and raw >= OPENS + RETURN
+end
 
 -- Gives ticket `id` its seat, and takes the token for it.
 local function admit(id)
