@@ -9,8 +9,8 @@ from typing import Any
 
 from gate.core.bucket import SECOND
 from gate.core.line import Terms
+from gate.simulation.log import WINDOW, Log
 from gate.simulation.people import FATES, GHOST, HIDDEN
-from gate.simulation.run import WINDOW, Log
 
 LEAST_TOKENS = 6  # and as long as so many tokens take
 STEP = 0.5

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
+from gate.simulation.log import Log
 from gate.simulation.measures import Figures, rate_over_time, waits_by_arrival
-from gate.simulation.run import Log
 from gate.simulation.words import number, rows, span
 
 Points = list[tuple[float, float]]

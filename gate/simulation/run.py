@@ -4,8 +4,7 @@ import heapq
 import math
 import random
 from array import array
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
@@ -18,6 +17,7 @@ from gate.core.snapshot import RoomView
 from gate.core.wait import FAR, JITTER, NEAR, PAUSED, SHARE, outlook_of, place_of, poll_policy
 from gate.core.words import Outcome, Reason
 from gate.simulation.desk import TICK, Desk, Worker
+from gate.simulation.log import WINDOW, Log, Sample
 from gate.simulation.people import ENTERED, FULL, GHOST, HIDDEN, LEFT, OVER, PAGE, PROGRAM, SCRIPT, WAITS, People
 from gate.simulation.sale import START, Sale
 from gate.store.line import HOLD, HOLD_MOST
@@ -26,37 +26,8 @@ from gate.web.standing import retry_after, state_of
 STEP = 0.5  # seconds: the page's script sees so often whether it is time
 ASLEEP = 60.0  # a browser lets the timers of a hidden tab run once a minute (Chrome, since 88)
 ATTENTION = 60.0  # seconds until somebody looks at a tab that has rung, on average
-WINDOW = 10.0  # seconds over which the use of the rate is measured
 TOLD_EVERY = 4.0  # seconds between two batches of those who were seen again; in the gate half a second, here it is time
 BEAT = 1.0  # seconds between two calls ahead while nobody looks
-
-
-@dataclass(slots=True)
-class Sample:
-    """The room at one second. ``there``: visitors who wait and have not given up; ``waiting``: as the room says."""
-
-    second: float
-    there: int
-    waiting: int
-    inside: int
-    limited: bool  # by something else than the rate: the room was full, not open, or the store away
-
-
-@dataclass
-class Log:
-    """What happened. ``admitted``: microsecond and visitor."""
-
-    sale: Sale
-    people: People
-    admitted: list[tuple[int, int]] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    most_inside: int = 0
-    claims: int = 0
-    grown: int = 0  # the most by which a shown place grew
-    sold: int = 0
-    end: float = 0.0
-    over: Reason | None = None  # why nobody entered any more
-    turns: Sequence[float] | None = None  # seconds: where a draw has put each visitor; None: as they came
 
 
 def simulate(sale: Sale) -> Log:
@@ -406,8 +377,8 @@ class Run:
         self.there -= self.people.kind[who] != GHOST
         self.log.admitted.append((round(now * SECOND), who))
         self.log.most_inside = max(self.log.most_inside, len(self.desk.ledger.seats))
-        if self.desk.terms.active is None and self.sale.stock is None:
-            return  # nobody waits for a seat, so it does not matter when it is given back
+        if self.people.kind[who] == GHOST:
+            return
         stays = self.rng.expovariate(1 / self.sale.stay)
         half = self.desk.terms.session / 2
         for renewal in range(1, int(stays / half) + 1):

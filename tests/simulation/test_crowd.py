@@ -8,8 +8,9 @@ from gate.core.blocks import DROPPED
 from gate.core.ledger import PATIENCE
 from gate.core.line import Terms
 from gate.simulation.arrivals import Curve
+from gate.simulation.log import Log
 from gate.simulation.measures import figures, overtaken, used
-from gate.simulation.run import Log, simulate
+from gate.simulation.run import simulate
 from gate.simulation.sale import Sale
 
 ONE_RETURN = 2.5  # seconds: the longest a page needs that was told to come back at once, and is held while its token is due
@@ -58,7 +59,7 @@ def test_nobody_present_is_overtaken_and_no_place_grows(name, seed):
     assert found.grown == 0
     assert found.excess <= 0
     assert found.fates["waits"] == 0
-    assert least_used(log, max(10, 6 / terms.per_second), 6) >= 0.9
+    assert least_used(log, max(10, 40 / terms.per_second), 6) >= 0.9  # in fewer, one visitor more or less is much
 
 
 @pytest.mark.parametrize(("no_js", "programs"), [(0, 0), (1, 0), (0, 1)])
