@@ -65,6 +65,7 @@ end
 local function settle()
   while marks[1] and marks[1].at + SETTLE <= t do
     local upto = table.remove(marks, 1).last
+    touched.marks = true
     local from = math.max(line.settled, line.serving, line.blind)
     if upto > from then line.seen = line.seen + bits_between(from, upto) end
     line.settled = math.max(line.settled, upto)

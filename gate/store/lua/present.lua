@@ -8,16 +8,16 @@
 -- @include visit
 
 open()
-local drawn, touched = tonumber(mine(1)), {}
+local drawn, written = tonumber(mine(1)), {}
 for i = OWN + 2, #ARGV do
   local place = tonumber(ARGV[i])
   if place > line.serving and place <= line.last and (place > line.drawn or drawn == line.drawn) then
     local key = chunk_key(math.floor(place / CHUNK))
     if redis.call('SETBIT', key, place % CHUNK, 1) == 0 then
-      touched[key] = true
+      written[key] = true
       if place > line.blind and place <= line.settled then line.seen = line.seen + 1 end
     end
   end
 end
-for key in pairs(touched) do redis.call('EXPIRE', key, 4 * DAY) end
+for key in pairs(written) do redis.call('EXPIRE', key, 4 * DAY) end
 return close()

@@ -87,6 +87,7 @@ local FIELDS = {'epoch', 'last', 'serving', 'birth', 'level', 'step', 'cost', 'b
   'lost', 'lost_until', 'longest', 'expected', 'came', 'through', 'full', 'expected_seen', 'came_seen', 'drawn', 'stock',
   'blind', 'settled', 'seen', 'worked', 'forfeit'}
 local loaded = {}          -- the fields as they were, so that only what changed is written
+local touched = {}         -- the lists that changed
 
 local function clock()
   local now = redis.call('TIME')

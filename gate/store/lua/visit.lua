@@ -3,32 +3,41 @@
 
 local opened       -- `serving` as the script began
 
-local function words(text)
-  local found = {}
-  for word in string.gmatch(text, '[^,]+') do found[#found + 1] = tonumber(word) end
-  return found
+-- Pairs and groups are few and change seldom: they are written only when `touched`. A call of an older gate has six fields.
+local function pairs_of(text, into, first, second)
+  for a, b in string.gmatch(text, '(%d+),(%d+);') do into[#into + 1] = {[first] = tonumber(a), [second] = tonumber(b)} end
 end
 
-local function list(text, into, names)
-  for entry in string.gmatch(text, '([^;]+);') do
-    local values, one = words(entry), {}
-    for i, name in ipairs(names) do one[name] = values[i] or 0 end -- an older gate did not know of the last ones
-    into[#into + 1] = one
+local function text_of_pairs(from, first, second)
+  local parts = {}
+  for i, one in ipairs(from) do parts[i] = whole(one[first]) .. ',' .. whole(one[second]) .. ';' end
+  return table.concat(parts)
+end
+
+local CALL = '(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),?(%d*),?(%d*);'
+local function calls_of(text)
+  for at, after, upto, count, knocked, heard, known, sure in string.gmatch(text, CALL) do
+    calls[#calls + 1] = {at = tonumber(at), after = tonumber(after), upto = tonumber(upto), count = tonumber(count),
+      knocked = tonumber(knocked), heard = tonumber(heard), known = tonumber(known) or 0, sure = tonumber(sure) or 0}
   end
 end
 
-local function text_of(from, names)
-  local text = ''
-  for _, one in ipairs(from) do
-    local values = {}
-    for i, name in ipairs(names) do values[i] = name == 'credit' and exact(one[name]) or whole(one[name]) end
-    text = text .. table.concat(values, ',') .. ';'
+local CALL_TEXT = '%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%d;'
+local function text_of_calls()
+  local parts = {}
+  for i, one in ipairs(calls) do
+    parts[i] = string.format(CALL_TEXT, one.at, one.after, one.upto, one.count, one.knocked, one.heard, one.known, one.sure)
   end
-  return text
+  return table.concat(parts)
 end
 
-local CALL = {'at', 'after', 'upto', 'count', 'knocked', 'heard', 'known', 'sure'}
-local MARK, REACHED, GROUP = {'at', 'last'}, {'at', 'serving'}, {'tag', 'last', 'serving', 'credit'}
+local function text_of_groups()
+  local parts = {}
+  for i, one in ipairs(groups) do
+    parts[i] = string.format('%d,%.0f,%.0f,%.17g;', one.tag, one.last, one.serving, one.credit)
+  end
+  return table.concat(parts)
+end
 
 -- A new epoch: what is numbered from now on stands behind everything numbered so far.
 local function turn(epoch)
@@ -88,7 +97,7 @@ local function draw()
   end
   if line.drawn > 0 then
     forget(0, math.floor(line.last / CHUNK))
-    marks = {{at = t, last = line.last}}
+    marks, touched.marks = {{at = t, last = line.last}}, true
     line.settled, line.blind, line.seen = 0, 0, 0
   end
 end
@@ -123,10 +132,12 @@ local function open()
   clock()
   local found = redis.call('HMGET', LINE, unpack(TEXTS))
   for i, name in ipairs(TEXTS) do loaded[name] = found[i] or '' end
-  list(loaded.calls, calls, CALL)
-  list(loaded.marks, marks, MARK)
-  list(loaded.reached, reached, REACHED)
-  list(loaded.groups, groups, GROUP)
+  calls_of(loaded.calls)
+  pairs_of(loaded.marks, marks, 'at', 'last')
+  pairs_of(loaded.reached, reached, 'at', 'serving')
+  for tag, last, serving, credit in string.gmatch(loaded.groups, '(%d+),(%d+),(%d+),([^;]+);') do
+    groups[#groups + 1] = {tag = tonumber(tag), last = tonumber(last), serving = tonumber(serving), credit = tonumber(credit)}
+  end
   found = redis.call('HMGET', LINE, unpack(FIELDS))
   if not found[1] then
     birth_of_a_line()
@@ -163,7 +174,9 @@ local function open()
   line.stamp = t
   line.longest = math.max(line.longest, SESSION)
   settle()
-  while reached[1] and reached[1].at + KEEPS <= line.worked do line.forfeit = table.remove(reached, 1).serving end
+  while reached[1] and reached[1].at + KEEPS <= line.worked do
+    line.forfeit, touched.reached = table.remove(reached, 1).serving, true
+  end
   purge()
 end
 
@@ -172,11 +185,11 @@ local function close(...)
   line.through = math.max(line.through, line.serving - ready - unheard()) -- never back, so that no place ever grows
   local newest = marks[#marks]
   if line.last > (newest and newest.last or line.settled) and (not newest or t - newest.at >= SETTLE / 16) then
-    marks[#marks + 1] = {at = t, last = line.last}
+    marks[#marks + 1], touched.marks = {at = t, last = line.last}, true
   end
   newest = reached[#reached]
   if line.serving > (newest and newest.serving or line.forfeit) and (not newest or line.worked - newest.at >= KEEPS / 16) then
-    reached[#reached + 1] = {at = line.worked, serving = line.serving}
+    reached[#reached + 1], touched.reached = {at = line.worked, serving = line.serving}, true
   end
   local passed = math.floor(line.serving / CHUNK) - 1
   if passed >= math.floor(opened / CHUNK) then forget(math.floor(opened / CHUNK), passed) end
@@ -188,12 +201,13 @@ local function close(...)
       changed[#changed + 1] = exact(line[name])
     end
   end
-  local texts = {calls = text_of(calls, CALL), marks = text_of(marks, MARK), reached = text_of(reached, REACHED),
-    groups = text_of(groups, GROUP), seed = line.seed}
-  for name, text in pairs(texts) do
-    if text ~= loaded[name] then
+  local texts = {calls = text_of_calls(), seed = line.seed, groups = #groups > 0 and text_of_groups() or loaded.groups,
+    marks = touched.marks and text_of_pairs(marks, 'at', 'last') or loaded.marks,
+    reached = touched.reached and text_of_pairs(reached, 'at', 'serving') or loaded.reached}
+  for _, name in ipairs(TEXTS) do
+    if texts[name] ~= loaded[name] then
       changed[#changed + 1] = name
-      changed[#changed + 1] = text
+      changed[#changed + 1] = texts[name]
     end
   end
   if #changed > 0 then redis.call('HSET', LINE, unpack(changed)) end
