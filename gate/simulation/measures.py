@@ -205,4 +205,5 @@ def rate_over_time(log: Log, bins: int = 120) -> list[tuple[float, float]]:
     counts = [0] * (int(log.end / width) + 1)
     for at, _ in log.admitted:
         counts[int(at / SECOND / width)] += 1
-    return [((index + 0.5) * width, count / width) for index, count in enumerate(counts)]
+    whole = counts[:-1] or counts  # the last part is not over
+    return [((index + 0.5) * width, count / width) for index, count in enumerate(whole)]

@@ -15,7 +15,7 @@ from gate.simulation.words import number, rows, span
 Points = list[tuple[float, float]]
 
 WIDTH, HEIGHT = 720, 280  # of a chart, in its own units
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 40  # around the drawing
+LEFT, RIGHT, TOP, BOTTOM = 80, 12, 12, 40  # around the drawing
 MOST_POINTS = 240
 TABLE_ROWS = 24
 
