@@ -1,7 +1,7 @@
 """What :func:`gate.core.decide.decide` answers, what it may ask first, and what the store tells it."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gate.core.credentials import Pass, Ticket
 from gate.core.settings import Limit, Room, Route
@@ -69,9 +69,8 @@ class Claim:
 Ask = Hit | Join | Claim
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The store's answer to a join or a claim.
+class Entry(NamedTuple):
+    """The store's answer to a join or a claim. A tuple: in a storm one is made for everybody.
 
     ``entered``: ``ticket`` has its pass until ``expires``; with the reason ``pass`` it had it before, and asks again.
     ``waiting``: not yet, ask again in ``retry_after`` seconds; ``reason`` says what is missing.

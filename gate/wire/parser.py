@@ -31,7 +31,7 @@ LONGEST_START: Final = 1024
 COMMONS_REMEMBERED: Final = 2048
 LONGEST_COMMON: Final = 1024
 COOKIES_REMEMBERED: Final = 24_576
-LONGEST_COOKIE: Final = 1024
+LONGEST_COOKIE: Final = 512
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([\x21-\x7e]+) HTTP/1\.([01])")
 _VERSION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ ]+ HTTP/[0-9](?:\.[0-9]+)?")
