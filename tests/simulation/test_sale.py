@@ -17,15 +17,15 @@ SALE = Sale(Terms(1200, 60, 100), Curve.even(3000, 75), leave=0.3, patience=120,
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize(("gone", "share"), [(0.0, 0.95), (0.5, 0.95), (0.9, 0.94)])
-def test_the_laws(gone, share, seed):
+@pytest.mark.parametrize(("gone", "share", "tau"), [(0.0, 0.95, 0.999), (0.5, 0.95, 0.999), (0.9, 0.92, 0.998)])
+def test_the_laws(gone, share, tau, seed):
     terms, curve = Terms(3000, 60, 250), Curve.even(8000, 80)
     found = figures(simulate(replace(SALE, terms=terms, curve=curve, ghosts=round(8000 * gone / (1 - gone)), seed=seed)))
     assert found.excess <= 0
     assert found.used is not None
     assert found.used >= share
     assert found.tau is not None
-    assert found.tau >= 0.999
+    assert found.tau >= tau
     assert found.overtaken_by <= 2.5  # one return
     assert found.grown == 0
     assert sum(found.fates.values()) == 8000
