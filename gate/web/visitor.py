@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gate.core.answer import Answer, Fields
-from gate.core.credentials import InvalidCredential, KeyRing
+from gate.core.credentials import KeyRing
 from gate.core.decision import Decision
 from gate.core.facts import Refusal
-from gate.core.invitations import Invitation, OverInvitation, read_invitation
+from gate.core.invitations import Invitation
 from gate.core.settings import Settings
 from gate.core.snapshot import Snapshot
 from gate.core.visit import Form, Visit
@@ -28,6 +28,7 @@ from gate.web.authorize import authorize
 from gate.web.documents import PRIVATE
 from gate.web.emails import BadAddress, Emails, parse_address
 from gate.web.forms import KeptForm, OverForm, UnknownForm, unseal
+from gate.web.invitation import follow, silenced
 from gate.web.links import checked_path
 from gate.web.pages import Pages
 from gate.web.status import StatusBoard
@@ -186,37 +187,20 @@ class Endpoints:
         return self._page(visit, decision, name, back)
 
     async def invitation(self, request: Request) -> Response:
-        """A signed link leads into one of the room's groups: 303 with its ticket, in the place of an ordinary one.
-
-        A use is spent by a person who follows the link, or a program that asks for JSON, but not by those that look at links
-        on the way (chats, mail filters, prefetch): where the browser does not say that somebody navigates, one more click does.
-        """
+        """A signed link leads into one of the room's groups (:mod:`gate.web.invitation`): 303 with its ticket."""
         visit, name = visit_of(request), request.path_params["room"]
-        engine = self._engine
-        if name not in engine.settings.rooms:
+        if name not in self._engine.settings.rooms:
             return self._problem(visit, 404, "no such room")
         query = dict(_pairs(visit.query))
         back = checked_path(query.get("to", "")) or "/"
-        try:
-            invited = read_invitation(query.get("token", ""), engine.keyring, name, engine.now())
-        except OverInvitation:
-            return _silent(engine.pages.uninvited(visit, "over", 410, back))
-        except InvalidCredential:
-            return _silent(engine.pages.uninvited(visit, "unknown", 403, back))
-        if invited.group not in engine.settings.rooms[name].groups:
-            return _silent(engine.pages.uninvited(visit, "unknown", 403, back))
-        if not _is_meant(visit, query):
-            return _silent(engine.pages.invited(visit, f"{request.url.path}?{visit.query.decode('latin-1')}&go=1"))
-        decision = await engine.invite(visit, invited)
-        if decision is None:
-            return _silent(engine.pages.uninvited(visit, "used", 410, back))
+        followed = await follow(visit, self._engine, name, request.url.path, query, back)
+        if isinstance(followed, Answer):
+            return response(followed)
         if visit.accepts == "json":
-            return self._standing(visit, decision, name, waiting=200)
-        if decision.reason is Reason.STORE:
-            return _silent(engine.pages.problem(503, "", visit.accepts, visit.languages, retry_after=decision.retry_after))
-        if decision.outcome is Outcome.CLOSED:
-            return self._page(visit, decision, name, back)
-        return self._go(visit, decision, back, silent=True)
+            return self._standing(visit, followed, name, waiting=200)
+        if followed.outcome is Outcome.CLOSED:
+            return self._page(visit, followed, name, back)
+        return self._go(visit, followed, back, silent=True)
 
     def _standing(self, visit: Visit, decision: Decision, name: str, *, waiting: int) -> Response:
         pages, now = self._engine.pages, self._engine.now()
@@ -393,27 +377,10 @@ def _pairs(form: bytes) -> list[tuple[str, str]]:
         return []
 
 
-def silenced(answer: Answer) -> Answer:
-    """What is loaded or followed from here does not hear of this address, which holds an invitation."""
-    kept = (field for field in answer.headers if field[0] != b"referrer-policy")
-    return Answer(answer.status, (*kept, (b"referrer-policy", b"no-referrer")), answer.body)
-
-
 def _is_of(kept: KeptForm, visit: Visit, room: str) -> bool:
     """Does the visitor carry the ticket that it was kept for, or the pass of it?"""
     ticket, held = visit.tickets.get(room), visit.passes.get(room)
     return kept.ticket in (ticket.id if ticket is not None else None, held.id if held is not None else None)
-
-
-def _silent(answer: Answer) -> Response:
-    return response(silenced(answer))
-
-
-def _is_meant(visit: Visit, query: dict[str, str]) -> bool:
-    """Does somebody follow the link?"""
-    if visit.method == "HEAD" or visit.header(b"sec-purpose") is not None:
-        return False
-    return visit.accepts == "json" or "go" in query or visit.header(b"sec-fetch-mode") == b"navigate"
 
 
 def _plain(status: int, document: dict[str, bool]) -> Answer:
