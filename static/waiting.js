@@ -10,7 +10,7 @@
   var first = shown, cause = text("why"), word = text("word"), failed = 0, spoken, busy, over, rung, wanted, audio, pace, told, stock;
   var Sound = win.AudioContext || win.webkitAudioContext, Note = win.isSecureContext && win.Notification;
   // once, soon, it asks for itself, which tells the gate that somebody is here; a crowd spreads that
-  var hello = epoch ? last + 2000 + most(6000, number) * chance() : Infinity;
+  var hello = epoch ? last + 2000 + least(30000, most(6000, number)) * chance() : Infinity;
 
   function fact(name) { return page.getAttribute("data-" + name) || ""; }
   function el(id) { return doc.getElementById(id); }
