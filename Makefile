@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.dev-installed
 RUN_STAMP := $(VENV)/.installed
 
-.PHONY: help demo test debian conformance lint unit bench demo-oscar dist clean
+.PHONY: help demo test debian conformance lint unit bench laws million demo-oscar dist clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,12 @@ unit: $(STAMP) ## the fast tests only
 
 bench: $(STAMP) ## the gate beside nginx, HAProxy, Envoy and others, all fetched by itself; ARGS="--help"
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+laws: $(STAMP) ## a long run with faults, decided from what clients and shop wrote down; ARGS="--help"
+	$(BIN)/python -m tests.laws $(ARGS)
+
+million: $(STAMP) ## a million waiting in a real store
+	$(BIN)/python -m tests.load.million $(ARGS)
 
 demo-oscar: $(STAMP) ## a real third-party shop (django-oscar) behind the gate
 	$(BIN)/python -m tests.oscar.demo $(ARGS)
