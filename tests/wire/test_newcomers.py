@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -225,7 +224,7 @@ async def test_the_reason_is_the_stores(start, counted, monkeypatch):
     for reason in (Reason.LINE, Reason.ACTIVE, Reason.STORE):
 
         async def wait(terms, view, reason=reason):
-            return replace(await join(terms, view), reason=reason)
+            return (await join(terms, view))._replace(reason=reason)
 
         monkeypatch.setattr(gate.line, "join", wait)
         _, fields, _ = await visitor.get(LINE)
