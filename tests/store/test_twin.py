@@ -61,7 +61,11 @@ class Scripts:
             found["bits"] += [first + 8 * k + bit for k, byte in enumerate(value) for bit in range(8) if byte << bit & 128]
         found["bits"].sort()
         lanes = self.client.keys(f"gate:{{{self.room}}}:called:*")
-        found["called"] = {id_.decode(): at for key in lanes for id_, at in self.client.zrange(key, 0, -1, withscores=True)}
+        found["called"] = {
+            (int(key.rpartition(b":")[2]), id_.decode()): at
+            for key in lanes
+            for id_, at in self.client.zrange(key, 0, -1, withscores=True)
+        }
         return found
 
     def lose_everything(self) -> None:
@@ -282,6 +286,6 @@ def _kept(ledger: Ledger) -> dict[str, Any]:
         "late": ledger.gone,
         "moved": {id_: epoch * MOVING + number for id_, (epoch, number) in ledger.moved.items()},
         "invited": groups.invited,
-        "called": {id_: heard for group in groups.known for id_, heard in group.called.items()},
+        "called": {(group.tag, id_): heard for group in groups.known for id_, heard in group.called.items()},
         "bits": presence.bits,
     }
