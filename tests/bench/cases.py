@@ -22,6 +22,8 @@ from tests.bench.processes import LOAD, SERVER, DidNotStart, pin, running
 from tests.processes import Gate, eventually, fetch, free_port
 
 DONE = 200
+# for those who stand in line: at one an hour nobody's wait is said in the words of another's, as it is wherever people wait
+LINED = {"checkout": {"match": ["/checkout/**"], "rate": "1/minute", "burst": 1}}
 
 
 @dataclass
@@ -69,7 +71,7 @@ def origin(bench: Bench) -> Iterator[int]:
 def gate(bench: Bench, servers: int, workers: int = 1, core: int | None = SERVER, **settings: Any) -> Iterator[Gate]:
     """The gate as it ships: supervisor, operator process, embedded store and ``workers``, all on one core."""
     directory = bench.folder(f"gate-{secrets.token_hex(3)}")
-    rooms = {"checkout": {"match": ["/checkout/**"], "rate": "1/hour"}}
+    rooms = {"checkout": {"match": ["/checkout/**"], "rate": "1/hour"}}  # whoever has no pass waits
     config = {"workers": workers, "origin": {"servers": [f"http://127.0.0.1:{servers}"]}, "rooms": rooms, **settings}
     it = Gate(directory, config)
     it.start()
@@ -232,7 +234,7 @@ def _own(
     bench.say(title)
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(origin(bench))
-        it = stack.enter_context(gate(bench, port))
+        it = stack.enter_context(gate(bench, port, rooms=LINED))
         eventually(lambda: fetch(it.url + "/checkout/pay").decision.startswith("wait"), 10, what="a line stands")
         cases = [
             Case("Floodgate", process_of(it), it.url + path, lambda: right(it.url + path), None, headers, refusals=refusals)

@@ -7,7 +7,7 @@ from base64 import urlsafe_b64decode
 from pathlib import Path
 
 from gate import keys
-from tests.bench.cases import Bench, StoreCalls, gate, origin, process_of
+from tests.bench.cases import LINED, Bench, StoreCalls, gate, origin, process_of
 from tests.bench.processes import busy_seconds, cpu_seconds
 from tests.processes import eventually, fetch
 
@@ -30,7 +30,7 @@ def storm(bench: Bench, total: int = 50_000, seconds: float = 6.0) -> dict[str, 
         source = str(Path(__file__).parent / "storm.c")
         subprocess.run([*bench.peers.where["cc"], "-O2", "-w", "-o", str(generator), source], check=True, timeout=60)
     bench.say(f"Storm: {total:,} new visitors in {seconds:g} s, {WORKERS} workers")
-    with origin(bench) as port, gate(bench, port, workers=WORKERS, core=None) as it:
+    with origin(bench) as port, gate(bench, port, workers=WORKERS, core=None, rooms=LINED) as it:
         eventually(lambda: fetch(it.url + "/checkout/pay").decision.startswith("wait"), 10, what="a line stands")
         calls, folder = StoreCalls(it), bench.folder("tickets")
         before, busy = cpu_seconds(process_of(it)), busy_seconds()
