@@ -73,17 +73,18 @@ class Ledger(Room):
 
     def _enter(self, terms: Terms, id_: str) -> Word:
         seat = self.seats.get(id_, 0)
+        late = seat > self.t and self._is_late(id_, seat, terms)
         place, epoch = self._places.get(id_, 0.0), self.epoch
         number, again = int(place), place > 0 and place.is_integer()  # the same call again, its answer was lost
         why = self._refusal(terms)
         nobody = self.serving == self.last and self.ready == self.unheard == self.groups.uncalled == 0
-        alone = why is None and nobody and self.bucket.has(1) and self._free_seats(terms) >= 1
+        alone = why is None and nobody and self.bucket.has(1) and self._seats_for(id_, terms) >= 1
         if not again:
             if terms.maximum is not None and seat <= self.t and not alone and self.waiting >= terms.maximum:
                 return Word("full", 0, epoch, reason=Reason.LINE_FULL)
             self.last += 1
             number = self.last
-        if seat > self.t:
+        if seat > self.t and not late:
             if self.serving == number - 1:
                 self.serving = number
             self._mark_spent(id_, epoch, number)
@@ -120,7 +121,7 @@ class Ledger(Room):
         if id_ in self.revoked:
             return Word("spent", number, epoch)
         seat = self.seats.get(id_, 0)
-        late = seat > self.t and self._is_late(seat, terms)
+        late = seat > self.t and self._is_late(id_, seat, terms)
         if seat > self.t and not late:
             return Word("entered", number, epoch, seat - self.skew, reason=Reason.PASS)
         used = self._is_spent(id_, epoch, number)
@@ -169,12 +170,9 @@ class Ledger(Room):
                 self.calls.expected, self.calls.came = self.calls.expected + 1, self.calls.came + 1
             else:
                 self.calls.knocked(place, self.presence.settled)
-        if late:
-            del self.seats[id_]
-            self.spent.discard(id_ if number >= AWAY else (epoch, number))
         before, kept = self._stand(id_, place, terms)
         need = before + kept + 1
-        if self.bucket.has(need) and self._free_seats(terms) >= need:
+        if self.bucket.has(need) and self._seats_for(id_, terms) >= need:
             self._leave_the_door(id_)
             self._admit(id_, terms)
             if place >= BEHIND or group is None:
@@ -339,11 +337,18 @@ class Ledger(Room):
         left = self.gone.get(id_)
         return left is None or left + micros(terms.grace) <= self.worked
 
-    def _is_late(self, seat: int, terms: Terms) -> bool:
+    def _is_late(self, id_: str, seat: int, terms: Terms) -> bool:
         """A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token taken then and used
-        only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again."""
+        only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again. Until
+        it is, the visitor stands at the door; the seat stays taken, for the answer may have come and its pass be in use."""
+        if self._refusal(terms) is not None:
+            return False
         given = seat - micros(terms.session)
-        return LATE < self.t - given < LOST and self.full > given and self._refusal(terms) is None
+        return id_ in self._places or (LATE < self.t - given < LOST and self.full > given)
+
+    def _seats_for(self, id_: str, terms: Terms) -> float:
+        """Free seats, as this visitor sees it: who has one needs no other."""
+        return math.inf if id_ in self.seats else self._free_seats(terms)
 
     def _stand(self, id_: str, place: float, terms: Terms) -> tuple[int, int]:
         """Puts a visitor at the door. How many stand before it there, and how many are kept a token because they have been
@@ -356,7 +361,7 @@ class Ledger(Room):
         self, id_: str, before: int, kept: int, terms: Terms, group: Group | None = None
     ) -> tuple[int, int, Reason]:
         """``group``: it stands in that group's lane, and its turn there may come before those of the common line."""
-        free, need = self._free_seats(terms), before + kept + 1
+        free, need = self._seats_for(id_, terms), before + kept + 1
         if group is not None:
             first, share = lane_of(group, terms)
             ahead = bisect_left(self._door, (self._places[id_], "")) - bisect_left(self._door, (first, ""))

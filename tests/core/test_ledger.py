@@ -139,6 +139,23 @@ class TestOneTicketOnePass:
         assert ledger.claim(later, terms, NOTHING, ticket(word, "a")).status == "spent"
         assert ledger.claim(later + 10**12, terms, NOTHING, ticket(word, "a")).status == "spent"
 
+    def test_who_asks_again_while_others_wait_for_a_seat_gives_none_of_them_one(self):
+        """The answer may have come: then the pass is in use, and the seat is not free, whoever stands at the door before."""
+        ledger, terms = Ledger(), Terms(1, 1, burst=5, active=1)
+        first, epoch = ledger.lease(NOW, terms, NOTHING, 20)
+        tickets = [Ticket("r", epoch, first + k, 0, str(k)) for k in range(20)]
+        now = NOW + 30 * SECOND  # all are called, the bucket is full
+        passes = {19: ledger.claim(now, terms, NOTHING, tickets[19])}
+        assert passes[19].status == "entered"
+        for k in reversed(range(19)):
+            for asks, after in ((k, 3 * SECOND), (k + 1, SECOND), (k, SECOND // 2)):
+                now += after
+                word = ledger.claim(now, terms, NOTHING, tickets[asks])
+                if word.status == "entered":
+                    passes[asks] = word
+        assert list(passes) == [19]
+        assert list(ledger.seats) == ["19"]
+
     def test_a_released_pass_is_not_given_again(self):
         ledger, terms = Ledger(), Terms(10, 1, burst=5)
         word = ledger.enter(NOW, terms, NOTHING, "a")
@@ -415,6 +432,17 @@ class TestClock:
         assert ledger.tick(later, terms, NOTHING).tokens == 2
         assert ledger.claim(later, terms, NOTHING, ticket(word, "a")).status == "entered"
         assert ledger.bucket.tokens == 1
+
+    def test_so_is_that_of_a_newcomer(self):
+        ledger, terms = Ledger(), Terms(1, 1, active=1)
+        ledger.enter(NOW, terms, NOTHING, "a")
+        assert ledger.enter(NOW + SECOND // 5, terms, NOTHING, "a").status == "entered"
+        assert ledger.bucket.tokens == 0.2, "on its way: it is the same token"
+        later = NOW + 2 * SECOND
+        assert ledger.tick(later, terms, NOTHING).tokens == 1
+        assert ledger.enter(later, terms, NOTHING, "a").status == "entered"
+        assert ledger.bucket.tokens == 0
+        assert list(ledger.seats) == ["a"]
 
     def test_a_pass_whose_answer_was_lost_is_the_same_one_while_the_bucket_never_was_full(self):
         ledger, terms = Ledger(), Terms(1, 1, burst=2)

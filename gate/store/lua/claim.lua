@@ -21,7 +21,7 @@ local function in_line(wait, ask) return answer('waiting', '0', whole(wait), who
 
 if redis.call('ZSCORE', REVOKED, id) then return answer('spent', '0', '0', '0', 'rate') end
 local seat = tonumber(redis.call('ZSCORE', SEATS, id) or 0)
-local late = seat > t and is_late(seat)
+local late = seat > t and is_late(id, seat)
 if seat > t and not late then return answer('entered', whole(seat - line.skew), '0', '0', 'pass') end -- it has its pass already
 local used = is_spent(id, epoch, number)
 if used then
@@ -89,13 +89,9 @@ if first then
   end
 end
 
-if late then
-  redis.call('ZREM', SEATS, id)
-  mark_unspent(id, epoch, number)
-end
 local before, kept = stand(id, place)
 local need = before + kept + 1
-if line.level >= need * COST and free_seats() >= need then
+if line.level >= need * COST and seats_for(id) >= need then
   redis.call('ZREM', READY, id)
   redis.call('ZREM', DUE, id)
   ready = ready - 1

@@ -27,10 +27,19 @@ local function mark_knocked(epoch, place)
 end
 
 -- A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token that was taken then and is
--- used only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again.
-local function is_late(seat)
+-- used only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again. Until it
+-- is, the visitor stands at the door; the seat stays taken, for the answer may have come and its pass be in use.
+local function is_late(id, seat)
+  if refusal() then return false end
+  if redis.call('ZSCORE', READY, id) then return true end
   local given = seat - SESSION
-  return t - given > LATE and t - given < LOST and line.full > given and not refusal()
+  return t - given > LATE and t - given < LOST and line.full > given
+end
+
+-- Free seats, as this visitor sees it: who has one needs no other.
+local function seats_for(id)
+  if redis.call('ZSCORE', SEATS, id) then return math.huge end
+  return free_seats()
 end
 
 -- When the token for the visitor behind `before` others is due, microseconds from now.
@@ -59,7 +68,7 @@ end
 -- What a visitor at the door is told when there is nothing for it now: due (us from now), ask again (us from now), reason.
 -- `group`: it stands in that group's lane, and its turn there may come before those of the common line.
 local function wait_at_the_door(id, before, kept, group)
-  local free, need = free_seats(), before + kept + 1
+  local free, need = seats_for(id), before + kept + 1
   if group then
     local first, share = lane_of(group)
     local ahead = redis.call('ZCOUNT', READY, whole(first), '(' .. redis.call('ZSCORE', READY, id))

@@ -13,11 +13,12 @@
 local id = mine(1)
 open()
 local seat = tonumber(redis.call('ZSCORE', SEATS, id) or 0)
+local late = seat > t and is_late(id, seat)
 local number = tonumber(redis.call('ZSCORE', READY, id) or 0)
 local again = number > 0 and number == math.floor(number) -- the same call again, its answer was lost
 local why = refusal()
 local alone = not why and line.serving == line.last and ready == 0 and unheard() == 0 and uninvited() == 0
-  and line.level >= COST and free_seats() >= 1
+  and line.level >= COST and seats_for(id) >= 1
 if not again then
   if MAXIMUM >= 0 and seat <= t and not alone and waiting() >= MAXIMUM then
     return close('full', '0', whole(line.epoch), '0', '0', '0', 'line-full')
@@ -25,7 +26,7 @@ if not again then
   line.last = line.last + 1
   number = line.last
 end
-if seat > t then -- the same again, and the number is one too many
+if seat > t and not late then -- the same again, and the number is one too many
   if line.serving == number - 1 then line.serving = number end
   mark_spent(id, line.epoch, number)
   return close('entered', whole(number), whole(line.epoch), whole(seat - line.skew), '0', '0', 'rate')

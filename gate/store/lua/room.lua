@@ -172,12 +172,6 @@ local function mark_spent(id, epoch, number)
   end
 end
 
-local function mark_unspent(id, epoch, number)
-  if number >= AWAY then return redis.call('ZREM', SPENT, id) end
-  local key, bit = bits_of(epoch, number)
-  redis.call('SETBIT', key, bit + 1, 0)
-end
-
 local function is_spent(id, epoch, number)
   if number >= AWAY then return redis.call('ZSCORE', SPENT, id) end
   local key, bit = bits_of(epoch, number)
