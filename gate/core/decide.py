@@ -93,7 +93,7 @@ def may_enter(visit: Visit, snapshot: Snapshot, room: Room, told: Told) -> Decis
 def _newcomer(
     visit: Visit, room: Room, view: RoomView, snapshot: Snapshot, ticket: Ticket | None, told: Told
 ) -> Decision | Ask:
-    over = _is_over(view, snapshot.taken)
+    over = why_over(view, snapshot.taken)
     if over is not None:
         return Decision(Outcome.CLOSED, over, room=room.name, ticket=ticket)
     if told.entry is not None and told.entry.status != "spent":
@@ -127,7 +127,7 @@ def _newcomer(
     return _wait(room, Reason.LINE, ticket, None)
 
 
-def _is_over(view: RoomView, now: float) -> Reason | None:
+def why_over(view: RoomView, now: float) -> Reason | None:
     """Why nobody new enters any more, if so."""
     if view.mode is RoomMode.CLOSED:
         return Reason.ROOM_CLOSED

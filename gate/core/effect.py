@@ -8,6 +8,7 @@ what nobody can know is None: better no figure than one that an operator trusts 
 import math
 from dataclasses import dataclass, replace
 
+from gate.core.decide import why_over
 from gate.core.snapshot import RoomView
 from gate.core.wait import FAR, JITTER, at_the_door, flow_of, weights_of
 from gate.core.words import Reason, RoomMode
@@ -74,15 +75,9 @@ def _prospect(view: RoomView, flow: Flow | None, now: float, paused: Reason | No
 
 
 def _barred(view: RoomView, now: float, paused: Reason | None) -> Reason | None:
-    if view.mode is RoomMode.CLOSED:
-        return Reason.ROOM_CLOSED
     if view.mode is RoomMode.OPEN:
         return None
-    if view.left == 0:
-        return Reason.SOLD_OUT
-    if now >= view.closes:
-        return Reason.SALE_OVER
-    return Reason.HOLD if view.mode is RoomMode.HOLD else paused
+    return why_over(view, now) or (Reason.HOLD if view.mode is RoomMode.HOLD else paused)
 
 
 def _wait(view: RoomView, flow: Flow, place: int, now: float) -> Wait:

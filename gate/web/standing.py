@@ -88,11 +88,11 @@ def retry_after(decision: Decision, place: Place | None, state: str, draw: float
 
 def state_of(decision: Decision, place: Place | None) -> str:
     """The one word for where a visitor stands."""
-    state = _STATES.get(decision.reason)
+    state = STATES.get(decision.reason)
     return state or ("called" if place is not None and place.called else "line")
 
 
-_STATES = {
+STATES = {
     Reason.NOT_OPEN: "early",
     Reason.HOLD: "hold",
     Reason.STORE: "store",

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from gate.core.answer import Answer, Fields
+from gate.core.decide import why_over
 from gate.core.draw import commitment
 from gate.core.settings import Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.wait import at_the_door, pace_of, poll_policy
 from gate.core.words import RoomMode
+from gate.web.standing import STATES
 
 # No cookie is read or set and nothing varies. Any origin may read it: it tells nothing about the visitor.
 _FIELDS: Fields = (
@@ -99,12 +101,9 @@ def state_of(view: RoomView, snapshot: Snapshot) -> str:
     """The one word for a room, in the order in which :func:`gate.core.decide.decide` asks."""
     if view.mode is RoomMode.OPEN:
         return "open"
-    if view.mode is RoomMode.CLOSED:
-        return "closed"
-    if snapshot.taken >= view.closes:
-        return "over"
-    if view.left == 0:
-        return "sold-out"
+    over = why_over(view, snapshot.taken)
+    if over is not None:
+        return STATES[over]
     if snapshot.fallback_on:
         return "fallback"
     if not snapshot.knows(view):

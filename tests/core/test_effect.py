@@ -89,6 +89,8 @@ def test_a_shorter_session_helps_a_full_room_at_best():
         ({"mode": RoomMode.CLOSED}, Reason.ROOM_CLOSED),
         ({"left": 0}, Reason.SOLD_OUT),
         ({"closes": NOW}, Reason.SALE_OVER),
+        ({"closes": NOW, "left": 0}, Reason.SALE_OVER),  # in the order in which visitors are told
+        ({"closes": NOW, "left": 0, "mode": RoomMode.CLOSED}, Reason.ROOM_CLOSED),
     ],
     ids=str,
 )
