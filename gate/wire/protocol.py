@@ -13,6 +13,7 @@ CLOSED     nothing
 """
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Final, cast
 
 from gate.core.facts import Refusal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gate.wire.door import Door
     from gate.wire.tunnel import Tunnel
 
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
 HALF_CLOSED: Final = 2.0  # seconds that an answer may be silent, at its beginning or later, once the visitor has sent FIN
 
 
@@ -156,10 +158,10 @@ class VisitorConnection(Receiving):
         try:
             while self._state == IDLE and self._ahead and not self._paused:
                 ahead = self._ahead
-                if ahead[:1] in (b"\r", b"\n") and ahead[:2] in (b"\r\n", b"\r"):  # RFC 9112 section 2.2
+                if ahead[:2] in (b"\r\n", b"\r"):  # RFC 9112 section 2.2
                     if len(ahead) < 2:
                         return
-                    self._ahead = ahead[2:]
+                    self._ahead = _EMPTY_LINES.sub(b"", ahead)  # all at once: one by one, a flood of them costs its square
                     continue
                 end = ahead.find(b"\r\n\r\n", 0, self.door.limits.head) + 4
                 if end < 4:

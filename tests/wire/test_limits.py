@@ -1,6 +1,7 @@
 """What a visitor's connection may cost: sizes and deadlines."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -40,6 +41,26 @@ async def test_heads_are_bounded_as_the_config_says(start, config):
             await visitor.send(head.encode())
             assert (await visitor.answer())[0] == expected
     assert len(gate.origin.heads) == 6
+
+
+async def test_a_flood_of_empty_lines_costs_no_more_than_its_length(start):
+    """RFC 9112 section 2.2: some are let pass before a request."""
+    gate = await start()
+    visitor = await gate.visitor()
+    assert (await visitor.get("/a"))[0] == 200
+    (connection,) = gate.door.connections
+
+    def seconds(lines: int) -> float:
+        flood, spent = b"\r\n" * lines, []
+        for _ in range(5):
+            begin = time.process_time()
+            connection.data_received(flood)
+            spent.append(time.process_time() - begin)
+        return min(spent)
+
+    few = max(seconds(1 << 14), 1e-5)
+    assert seconds(1 << 18) / few < 64  # 16 times as many; one by one it would be 256
+    assert (await visitor.get("/a"))[0] == 200
 
 
 async def test_the_head_deadline(start):
