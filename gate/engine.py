@@ -340,9 +340,11 @@ class Engine:
         fields: list[tuple[bytes, bytes]] = []
         kept = decision.outcome in (Outcome.WAIT, Outcome.CLOSED) or decision.reason is Reason.SHADOW
         if kept and decision.ticket is not None:
-            room = decision.ticket.room
-            if visit.tickets.get(room) != decision.ticket and not is_foreign_form(visit):
-                fields.append(set_cookie("ticket", room, self.keyring.sign_ticket(decision.ticket), TICKET_AGE, secure=secure))
+            ticket = decision.ticket
+            old = self.now() - ticket.joined / 1000 > TICKET_AGE / 2  # who still comes keeps it: its cookie lives on
+            if (old or visit.tickets.get(ticket.room) != ticket) and not is_foreign_form(visit):
+                token = self.keyring.sign_ticket(ticket)
+                fields.append(set_cookie("ticket", ticket.room, token, TICKET_AGE, secure=secure))
         granted = decision.granted or (self._renew(decision) if decision.renew else None)
         if granted is not None:
             age = max(1, int(granted.expires - self.now()))

@@ -199,6 +199,16 @@ async def test_the_mail_form_counts_a_household_once_and_counts_without_the_stor
     assert await gate.engine.hit_form(visit(b"/__gate/notify-me", "POST", "198.51.100.1"))
 
 
+async def test_the_ticket_of_one_who_waits_for_days_outlives_its_first_cookie(gate):
+    for hours, again in ((1, False), (11, False), (13, True), (47, True)):
+        waits = Ticket("checkout", 1, gate.room.last, int((time.time() - hours * 3600) * 1000), "id1")
+        cookie = "gate_ticket_checkout=" + gate.engine.keyring.sign_ticket(waits)
+        for path in ("/checkout", "/__gate/rooms/checkout/ticket"):
+            reply = await gate.ask("GET", path, cookies=False, cookie=cookie)
+            assert reply["gate-decision"].startswith("wait")
+            assert [field.startswith(cookie + "; Max-Age=86400;") for field in reply.all("set-cookie")] == [True] * again
+
+
 async def test_an_entered_claim_gives_the_pass_and_takes_the_ticket_away(gate):
     async def join(*_: object) -> Entry:
         return Entry("entered", Ticket("checkout", 1, 501, 0, "new"), expires=time.time() + 600)
