@@ -242,9 +242,17 @@ class Ledger(Room):
             self._leave_the_door(id_)
 
     def adopt(
-        self, now: int, terms: Terms, memory: Remembered, called: int, hold: int, admitted: list[tuple[str, int, int, int]]
+        self,
+        now: int,
+        terms: Terms,
+        memory: Remembered,
+        called: int,
+        through: int,
+        hold: int,
+        admitted: list[tuple[str, int, int, int]],
     ) -> int:
-        """Whom a worker has let in while the store was away: id, epoch, number and expiry of each. How many were news."""
+        """Whom a worker has let in while the store was away: id, epoch, number and expiry of each. How many were news.
+        ``through``: the worker has counted places from there, and none may grow."""
         self._open(now, terms, memory)
         self.bucket.level = min(self.bucket.level, -hold * terms.step)
         self.full = 0  # what it gave before has been paid with all that was in it
@@ -258,6 +266,7 @@ class Ledger(Room):
                 seen.seen -= seen.nth(begin, upto, math.inf)[1]
             count = before - seen.fresh(called, self.last) - seen.seen
             self._call_up_to(called, count, 0, False, present, terms)
+        self.through = max(self.through, min(through, self.serving))
         news = 0
         for id_, epoch, number, expires in admitted:
             if self._is_spent(id_, epoch, number):

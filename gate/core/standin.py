@@ -124,7 +124,7 @@ class StandIn:
             last=max(known.last, here.last),
             serving=max(known.serving, here.serving),
             waiting=max(known.waiting - len(self._admitted), here.ready),
-            through=max(known.through, here.through),
+            through=self.through,
             inside=known.inside + len(self._admitted),
             tokens=here.tokens,
             ready=here.ready,
@@ -139,6 +139,11 @@ class StandIn:
     @property
     def serving(self) -> int:
         return max(self._known.serving, self._ledger.serving)
+
+    @property
+    def through(self) -> int:
+        """What places are counted from."""
+        return max(self._known.through, self._ledger.through)
 
     def _remembered(self, ticks: float) -> Remembered:
         """With the time since the last call: a clock that is set ahead brings no tokens here either."""

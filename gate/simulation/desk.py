@@ -166,8 +166,8 @@ class Desk:
                 told = [
                     (one.id, one.epoch, one.number, round(one.expires * SECOND)) for one in worker.stand_in.admitted.values()
                 ]
-                called, hold = worker.stand_in.serving, round(SETTLE * SECOND)
-                self.ledger.adopt(_clock(now), self.terms, self.memory, called, hold, told)
+                called, through, hold = worker.stand_in.serving, worker.stand_in.through, round(SETTLE * SECOND)
+                self.ledger.adopt(_clock(now), self.terms, self.memory, called, through, hold, told)
         self.local = False
         for worker in self.workers:
             worker.stand_in = None

@@ -191,11 +191,14 @@ class Line:
         self._publish_revoked()
         return bool(int(freed))
 
-    async def adopt(self, admitted: Sequence[Admission], called: int, hold: float, terms: Terms) -> int:
-        """Tells the store whom this worker has let in while it was away, 1000 at most, and the highest number it has called.
-        The bucket is empty then, and for ``hold`` seconds. How many were news. Raises :class:`StoreUnavailable`."""
+    async def adopt(self, admitted: Sequence[Admission], called: int, hold: float, terms: Terms, through: int = 0) -> int:
+        """Tells the store whom this worker has let in while it was away, 1000 at most, the highest number it has called, and
+        what it counted places from. The bucket is empty then, and for ``hold`` seconds. How many were news.
+
+        Raises :class:`StoreUnavailable`.
+        """
         each = [part for one in admitted for part in (one.id, one.epoch, one.number, round(one.expires * 1e6))]
-        (news,) = await self._run("adopt", terms, called, round(hold * 1e6), *each)
+        (news,) = await self._run("adopt", terms, called, max(through, self.state.through), round(hold * 1e6), *each)
         return int(news)
 
     async def invite(self, invitation: Invitation, terms: Terms, ticket: Ticket | None = None) -> Entry | None:

@@ -187,10 +187,10 @@ class Entrance:
                 path.unlink(missing_ok=True)
         told = 0
         while True:  # visitors go on entering by the share while the store is told
-            called = self._stand_in.serving if self._stand_in is not None else 0
+            called, through = (self._stand_in.serving, self._stand_in.through) if self._stand_in is not None else (0, 0)
             mine = list(self._stand_in.admitted.values()) if self._stand_in is not None else []
             batch = mine[told : told + BATCH]
-            await self._line.adopt(batch, called, SETTLE, terms)
+            await self._line.adopt(batch, called, SETTLE, terms, through)
             told += len(batch)
             if self._stand_in is None or told == len(self._stand_in.admitted):
                 break

@@ -94,7 +94,7 @@ def test_no_window_of_an_outage_holds_more_than_burst_and_rate(
         if index not in back:
             back.add(index)
             told = [(one.id, one.epoch, one.number, round(one.expires * SECOND)) for one in rooms[index].admitted.values()]
-            store.adopt(now, terms, store.remembered(), rooms[index].serving, HOLD, told)
+            store.adopt(now, terms, store.remembered(), rooms[index].serving, rooms[index].through, HOLD, told)
 
     for now in knocks(lost, ends + 8 * SECOND):
         for index in sorted(range(len(crew)), key=returns.__getitem__):

@@ -54,6 +54,14 @@ def test_the_laws_hold_when_the_store_dies(then):
     assert found.tau >= 0.99
 
 
+@pytest.mark.parametrize("seed", [1, 3])
+def test_no_place_grows_when_the_store_is_back(seed):
+    """Places were counted from what the workers had let in; the store has not seen it."""
+    sale = replace(SALE, terms=Terms(600, 60, 20), curve=Curve.even(3000, 60), leave=0.5, hidden=0.2, seed=seed)
+    policy = SALE.without_store.model_copy(update={"closed": 10.0})
+    assert figures(simulate(replace(sale, without_store=policy, outage=Outage(30, 20)))).grown == 0
+
+
 @pytest.mark.parametrize("draw", [False, True])
 def test_an_opening_and_a_draw(draw):
     log = simulate(replace(SALE, terms=replace(SALE.terms, draw=draw), opens=40.0))

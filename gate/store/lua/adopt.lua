@@ -3,15 +3,15 @@
 -- still let visitors in by themselves, and what they let in has been paid with it. Safe to repeat.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 the highest number the worker has called, 26 hold (us);
---          then id, epoch, number and expiry (us, Unix time) of each of them, 1000 at most
+-- ARGV     1-24 see room.lua; 25 the highest number the worker has called, 26 how many it has told to be
+--          through, 27 hold (us); then id, epoch, number and expiry (us, Unix time) of each of them, 1000 at most
 -- Returns  the state (see close), then: how many of them were news
 -- @include room
 -- @include crowd
 -- @include visit
 
 open()
-line.level = math.min(line.level, -tonumber(mine(2)) * STEP)
+line.level = math.min(line.level, -tonumber(mine(3)) * STEP)
 line.full = 0 -- what it gave before has been paid with all that was in it
 local called = math.min(tonumber(mine(1)), line.last)
 if called > line.serving then
@@ -25,8 +25,9 @@ if called > line.serving then
   line.serving = serving
   call_up_to(called, count, 0, 0, told)
 end
+line.through = math.max(line.through, math.min(tonumber(mine(2)), line.serving)) -- no place grows that was counted there
 local news = 0
-for i = OWN + 3, #ARGV, 4 do
+for i = OWN + 4, #ARGV, 4 do
   local id, epoch, number, expires = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   if not is_spent(id, epoch, number) then
     news = news + 1
