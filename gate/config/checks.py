@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gate.config.problems import Severity
 from gate.config.tree import Step, spell
+from gate.core.line import tag_of
 from gate.core.pattern import Pattern
 from gate.core.settings import Room, Settings
 from gate.core.words import Order
@@ -113,6 +114,10 @@ def _times_and_groups(room: Room, here: tuple[Step, ...]) -> Iterator[Finding]:
     if (together := sum(group.share for group in room.groups.values())) > 0.9:
         text = f"the shares are {together:.0%} together, and the others would starve; leave them 10% of the rate at least"
         yield Finding((*here, "groups"), text)
+    names = list(room.groups)
+    for first, second in _repeated([str(tag_of(name)) for name in names]):
+        text = f"looks like {names[first]!r} in a ticket, which has ten bits for a group; give one of them another name"
+        yield Finding((*here, "groups", names[second]), text)
 
 
 def _limits(settings: Settings) -> Iterator[Finding]:
