@@ -48,6 +48,8 @@ def top(
                     shown = Group(Text(str(error), style="bold red"))
                 live.update(shown, refresh=True)
                 looks += 1
+        if not sys.stdout.isatty():  # the last picture ends its line
+            print()
     except CommandFailed as error:
         fail(error)
     except KeyboardInterrupt:
@@ -150,6 +152,7 @@ def audit(
         print_json(entries)
         return
     table = table_of("When", "Who", "What")
+    table.columns[-1].overflow = "fold"  # seed and commitment of a draw are read, and copied, in full
     for entry in entries:
         table.add_row(when(entry["at"]), escape(entry["who"]), Text(entry["what"]))
     Console().print(table if entries else "Nobody has ordered anything yet.")

@@ -77,6 +77,8 @@ def _room(gate: Gate, name: str, change: dict[str, Any], *, dry_run: bool, as_js
         print_json(shown)
         return
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
     for label, value in _rows(shown, found["time"]):
         table.add_row(Text(label, style="dim"), Text(value))
     Console().print(table)

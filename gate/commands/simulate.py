@@ -45,7 +45,13 @@ def simulate(
     stay: Annotated[str, typer.Option(metavar="TIME", help="How long a visitor is inside, on average.")] = "3m",
     buy: Annotated[str, typer.Option(metavar="SHARE", help="Who ends with an order, which gives the seat back.")] = "50%",
     stock: Annotated[int | None, typer.Option(min=1, help="Sold out after so many orders.")] = None,
-    opens: Annotated[str | None, typer.Option(metavar="TIME", help="Opens so long after the first comes.")] = None,
+    opens: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Opens so long after the first comes; else, if the config has an opening, after half of the time.",
+        ),
+    ] = None,
     closes: Annotated[str | None, typer.Option(metavar="TIME", help="Closes so long after the first comes.")] = None,
     what_if: Annotated[
         list[str] | None,

@@ -20,7 +20,7 @@ from gate.core.words import RoomMode, Shedding, Switch
 from gate.heartbeat import RoomBeat
 from gate.operators import Operators, Role
 from tests.operator.conftest import Listener
-from tests.processes import free_port
+from tests.processes import eventually, free_port
 
 app = typer.Typer()
 operate.register(app)
@@ -61,6 +61,7 @@ def test_top(gate: Listener) -> None:
     shown = run(gate, "top", "--count", "2", "--every", "0.2")
     assert shown.code == 0
     assert "checkout" in shown.out
+    assert shown.out.endswith("\n")
 
 
 def test_a_room(gate: Listener) -> None:
@@ -112,6 +113,15 @@ def test_a_sale(gate: Listener) -> None:
     assert brief in run(gate, "top", "--count", "1").out
     gate.beat(rooms={"drop": RoomBeat(drawn=812, commitment="ab" * 32, seed="cd" * 32)})
     assert f"of 812, seed {'cd' * 32}, commitment {'ab' * 32}" in run(gate, "room", "drop", COLUMNS="250").out
+
+
+def test_seed_and_commitment_are_never_cut_off(gate: Listener) -> None:
+    gate.beat(rooms={"drop": RoomBeat(drawn=812, commitment="ab" * 32, seed="cd" * 32)})
+    eventually(lambda: "812 drawn" in run(gate, "audit").out, what="the draw is in the audit")
+    for command in ("audit", "room drop"):
+        shown = re.sub(r"\s", "", run(gate, *command.split(), COLUMNS="60").out)
+        assert "ab" * 32 in shown
+        assert "cd" * 32 in shown
 
 
 def test_what_a_change_does_to_the_wait_is_said_before_and_after(gate: Listener) -> None:
