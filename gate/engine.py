@@ -157,6 +157,7 @@ class Engine:
             last=state.last,
             waiting=state.waiting,
             through=state.through,
+            base=state.base,
             inside=state.inside,
             tokens=state.tokens,
             present=state.present,
@@ -167,6 +168,11 @@ class Engine:
             groups={tag: GroupView(serving, shares.get(tag, 0.0), last) for tag, last, serving in state.groups},
             left=state.left if orders.left is None else orders.left,
         )
+
+    def left_by_shop(self, room: str) -> int | None:
+        """So much is left to sell as the shop said last, whatever an operator says; None: nothing has been heard."""
+        state = self._states.get(room)
+        return None if state is None else state.left
 
     def terms(self, room: Room) -> Terms:
         """What the store's scripts need to know of a room right now. While the shop is down nobody is called."""

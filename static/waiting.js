@@ -147,7 +147,7 @@
   function stand(status) {
     // numbers go on from epoch to epoch; what was forgotten goes before all that is new
     if (epoch <= status.epoch) {
-      if (turn <= status.serving || (epoch < status.epoch && turn > status.last)) return called(status.grace);
+      if (turn <= status.serving || (epoch < status.epoch && turn > status.base)) return called(status.grace);
       place(status);
     }
     rung = false;

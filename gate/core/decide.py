@@ -154,17 +154,13 @@ def is_foreign_form(visit: Visit) -> bool:
 
 
 def is_called(ticket: Ticket, view: RoomView) -> bool:
-    """Numbers go on from epoch to epoch. What only the store can tell counts as called, so that it is asked: a place by time,
-    given while it was away, and what an earlier epoch gave out and the store forgot."""
+    """What only the store can tell counts as called, so that it is asked: also a place by time, given while it was away."""
     if ticket.number >= GROUPED:
         tag, turn = group_turn(ticket.number)
         return ticket.epoch < view.epoch or tag not in view.groups or turn <= view.groups[tag].serving
     if ticket.number >= AWAY:
         return True
-    turn = view.turn_of(ticket.number)
-    if ticket.epoch == view.epoch:
-        return turn <= view.serving
-    return ticket.epoch < view.epoch and (turn <= view.serving or turn > view.last)
+    return view.has_called(view.turn_of(ticket.number), ticket.epoch)
 
 
 def _with_pass(held: Pass, view: RoomView, now: float) -> Decision:

@@ -66,6 +66,7 @@ class RoomState:
     last: int = 0
     waiting: int = 0  # in line and present, for all that is known: not called yet, called and expected, or at the door
     through: int = 0  # so many numbers have entered or are gone; never fewer than before
+    base: int = 0  # the last number given before this epoch
     inside: int = 0
     tokens: float = 0.0
     admitted_per_second: float = 0.0  # over the last minute, while a line stands; 0: unknown

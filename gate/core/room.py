@@ -28,6 +28,7 @@ class Room:
     def __init__(self, offer: str = "") -> None:
         self.born = False
         self.offer = offer
+        self.base = 0  # the last number given before this epoch
         self.epoch = self.last = self.serving = self.birth = self.skew = self.admitted = self.full = 0
         self.lost = self.lost_until = self.longest = 0
         self.drawn = 0  # -1: there was nobody to be drawn
@@ -61,6 +62,7 @@ class Room:
             last=self.last,
             waiting=self.waiting,
             through=self.through,
+            base=self.base,
             inside=self._inside(),
             tokens=max(0.0, self.bucket.tokens),
             revoked=frozenset(self.revoked),
@@ -214,7 +216,7 @@ class Room:
     def _turn(self, epoch: int) -> None:
         """A new epoch: what is numbered from now on stands behind everything numbered so far."""
         self.bases[self.epoch] = self.last, self.raw // 1000 - AWAY_ORIGIN
-        self.epoch = epoch
+        self.epoch, self.base = epoch, self.last
 
     def _draw(self, terms: Terms) -> None:
         """Everybody numbered before the opening is drawn, once. From then on bits and marks are by place. -1: there was nobody,

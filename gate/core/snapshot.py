@@ -35,6 +35,7 @@ class RoomView:
     last: int = 0  # the highest number given so far
     waiting: int = 0  # in line and present, for all that is known: not called yet, called and expected, or at the door
     through: int = 0  # so many numbers have entered or are gone; never fewer than before
+    base: int = 0  # the last number given before this epoch
     inside: int = 0  # seats taken
     tokens: float = 0.0  # whole and part tokens in the bucket when the picture was taken
     present: float = 1.0  # the share of the numbers not yet called that are expected to come
@@ -52,6 +53,14 @@ class RoomView:
     def turn_of(self, number: int) -> int:
         """The place in the order of the ticket ``number``: itself, unless it was drawn."""
         return drawn_place(self.seed, self.drawn, number) if 0 < number <= self.drawn and self.seed else number
+
+    def has_called(self, turn: int, epoch: int) -> bool:
+        """Numbers go on from epoch to epoch. One that was forgotten counts as called: only the store can tell where it is."""
+        return epoch <= self.epoch and (turn <= self.serving or self.has_forgotten(turn, epoch))
+
+    def has_forgotten(self, turn: int, epoch: int) -> bool:
+        """An earlier epoch gave it out, and the store lost that. The number may have been given again since."""
+        return epoch < self.epoch and turn > self.base
 
     @property
     def per_second(self) -> float:

@@ -125,6 +125,7 @@ class StandIn:
             serving=max(known.serving, here.serving),
             waiting=max(known.waiting - len(self._admitted), here.ready),
             through=self.through,
+            base=known.base if known.epoch == self._memory.epoch else self._memory.last,
             inside=known.inside + len(self._admitted),
             tokens=here.tokens,
             ready=here.ready,

@@ -71,8 +71,8 @@ def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> 
         return _place_in_group(ticket, view)
     if ticket.number >= AWAY or ticket.epoch > view.epoch or is_undrawn(ticket, view):
         return None
-    forgotten = ticket.epoch < view.epoch and ticket.number > view.last  # what an earlier epoch gave out
-    number = view.last + 1 if forgotten else view.turn_of(ticket.number)
+    forgotten = view.has_forgotten(ticket.number, ticket.epoch)
+    number = view.base + 1 if forgotten else view.turn_of(ticket.number)
     called = forgotten or number <= view.serving
     at_door, pace = (at_the_door(view), pace_of(view)) if outlook is None else (outlook.at_door, outlook.pace)
     ahead = max(0, number - 1 - view.serving + at_door)

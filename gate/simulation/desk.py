@@ -187,6 +187,7 @@ def _view_of(state: RoomState, terms: Terms, pace: float) -> RoomView:
         last=state.last,
         waiting=state.waiting,
         through=state.through,
+        base=state.base,
         inside=state.inside,
         tokens=state.tokens,
         present=state.present,

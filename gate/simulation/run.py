@@ -295,10 +295,10 @@ class Run:
             self._answer(now, who, worker, None)
 
     def _called(self, ticket: Ticket, view: RoomView) -> bool:
-        if ticket.number >= AWAY or ticket.epoch < view.epoch:
+        if ticket.number >= AWAY:
             return True
         if ticket.number <= view.drawn or not view.draw or ticket.joined >= 1000 * view.opens:
-            return ticket.epoch == view.epoch and self.people.turn[int(ticket.id)] <= view.serving
+            return view.has_called(self.people.turn[int(ticket.id)], ticket.epoch)
         return False  # waits for the draw
 
     def _claim(self, now: float, who: int) -> None:

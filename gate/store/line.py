@@ -57,13 +57,14 @@ def arguments(terms: Terms, known: Remembered, offer: str = "") -> list[str | in
 def read_state(told: list[bytes]) -> tuple[RoomState, list[bytes]]:
     """What every room script returns first, and the rest."""
     raw, epoch, last, serving, birth, ready, waiting, through, inside, tokens, admitted, present, *told = told
-    drawn, seed, left, groups, *rest = told
+    drawn, seed, left, groups, base, *rest = told
     state = RoomState(
         epoch=int(epoch),
         serving=int(serving),
         last=int(last),
         waiting=int(waiting),
         through=int(through),
+        base=int(base) or (int(last) if int(epoch) > 1 else 0),  # 0: an older gate began this epoch
         inside=int(inside),
         tokens=max(0.0, float(tokens)),
         now=int(raw) / 1e6,

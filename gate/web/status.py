@@ -79,6 +79,7 @@ def status_document(name: str, snapshot: Snapshot, settings: Settings, said: Sai
         "epoch": view.epoch,
         "serving": view.serving,
         "last": view.last,
+        "base": view.base,
         "at_door": at_the_door(view),
         "waiting": view.waiting,
         "full": view.maximum is not None and view.waiting >= view.maximum,

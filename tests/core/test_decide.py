@@ -35,7 +35,7 @@ SETTINGS = Settings.model_validate(
     }
 )
 NOW = 1_000_000.0
-VIEW = RoomView("checkout", amount=60, burst=1, epoch=2, serving=100, last=200, waiting=100)
+VIEW = RoomView("checkout", amount=60, burst=1, epoch=2, serving=100, last=200, waiting=100, base=170)
 CALM = Snapshot(taken=NOW, store_up=True, rooms={"checkout": VIEW, "quiet": replace(VIEW, name="quiet")})
 MEMBERS = tag_of("members")
 INVITING = replace(CALM, rooms={"checkout": replace(VIEW, groups={MEMBERS: GroupView(serving=3, share=0.2)})})
@@ -165,6 +165,20 @@ BUT_FALLBACK = replace(EVERYTHING_WRONG, fallback=Switch.AUTO)
             CALM,
             Told(),
             Claim,
+        ),
+        (
+            "also when its number has been given again",
+            visit("/checkout", tickets={"checkout": replace(WAITING, epoch=1, number=180)}),
+            CALM,
+            Told(),
+            Claim,
+        ),
+        (
+            "any other of an earlier epoch waits for its turn",
+            visit("/checkout", tickets={"checkout": replace(WAITING, epoch=1, number=170)}),
+            CALM,
+            Told(),
+            "wait; room=checkout; reason=line",
         ),
         (
             "a member of a group that is called claims",

@@ -62,6 +62,14 @@ def test_no_place_grows_when_the_store_is_back(seed):
     assert figures(simulate(replace(sale, without_store=policy, outage=Outage(30, 20)))).grown == 0
 
 
+def test_who_was_numbered_just_before_the_store_was_lost_stands_before_those_of_the_outage():
+    """The store forgot three of them, and gave their numbers again; those of the outage took a minute to let in."""
+    policy = SALE.without_store.model_copy(update={"closed": 10.0})
+    sale = replace(SALE, terms=Terms(600, 60, 20), curve=Curve.even(3000, 60), leave=0.5, hidden=0.2, seed=2)
+    found = figures(simulate(replace(sale, without_store=policy, outage=Outage(30, 20))))
+    assert found.overtaken_by < 20
+
+
 @pytest.mark.parametrize("draw", [False, True])
 def test_an_opening_and_a_draw(draw):
     log = simulate(replace(SALE, terms=replace(SALE.terms, draw=draw), opens=40.0))

@@ -263,7 +263,20 @@ def _word(status: bytes, number: int, epoch: int, expires: bytes, due: bytes, as
 
 
 def _kept(ledger: Ledger) -> dict[str, Any]:
-    names = ("epoch", "last", "serving", "birth", "skew", "admitted", "lost", "lost_until", "longest", "through", "full")
+    names = (
+        "epoch",
+        "last",
+        "serving",
+        "birth",
+        "skew",
+        "admitted",
+        "lost",
+        "lost_until",
+        "longest",
+        "through",
+        "full",
+        "base",
+    )
     calls, presence, groups = ledger.calls, ledger.presence, ledger.groups
     return {
         **{name: getattr(ledger, name) for name in (*names, "drawn", "worked", "forfeit", "seed")},

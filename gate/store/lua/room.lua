@@ -85,7 +85,7 @@ local function exact(x) return string.format('%.17g', x) end
 local TEXTS = {'calls', 'marks', 'reached', 'groups', 'seed'}
 local FIELDS = {'epoch', 'last', 'serving', 'birth', 'level', 'step', 'cost', 'burst', 'stamp', 'skew', 'admitted',
   'lost', 'lost_until', 'longest', 'expected', 'came', 'through', 'full', 'expected_seen', 'came_seen', 'drawn', 'stock',
-  'blind', 'settled', 'seen', 'worked', 'forfeit'}
+  'blind', 'settled', 'seen', 'worked', 'forfeit', 'base'}
 local loaded = {}          -- the fields as they were, so that only what changed is written
 local touched = {}         -- the lists that changed
 

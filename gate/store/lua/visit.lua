@@ -43,7 +43,7 @@ end
 local function turn(epoch)
   local before = whole(line.epoch)
   redis.call('HSET', LINE, 'base:' .. before, whole(line.last), 'when:' .. before, whole(math.floor(raw / 1000) - AWAY_ORIGIN))
-  line.epoch = epoch
+  line.epoch, line.base = epoch, line.last
 end
 
 -- What was numbered so far is not known to be present or not.
@@ -213,5 +213,5 @@ local function close(...)
   if #changed > 0 then redis.call('HSET', LINE, unpack(changed)) end
   return {whole(raw), whole(line.epoch), whole(line.last), whole(line.serving), whole(line.birth), whole(ready),
     whole(waiting()), whole(line.through), whole(inside()), exact(line.level / COST), whole(line.admitted), exact(present()),
-    whole(line.drawn), line.seed, whole(line.stock - 1), texts.groups, ...}
+    whole(line.drawn), line.seed, whole(line.stock - 1), texts.groups, whole(line.base), ...}
 end
