@@ -220,7 +220,10 @@ class Pulse:
                 overload=snapshot.overload,
                 first_byte_p90=round(engine.shop.overload.percentile(0.9), 4),
                 breakers={name: breaker.state.value for name, breaker in engine.shop.breakers.items()},
-                rooms={name: _room_beat(view, engine.settings.rooms[name]) for name, view in snapshot.rooms.items()},
+                rooms={
+                    name: _room_beat(view, engine.settings.rooms[name], engine.left_by_shop(name))
+                    for name, view in snapshot.rooms.items()
+                },
             ),
         )
 
@@ -253,12 +256,13 @@ def condition_of(snapshot: Snapshot) -> heartbeat.Condition:
     return heartbeat.Condition.LOCAL_SHARE if snapshot.local else heartbeat.Condition.STORE_AWAY
 
 
-def _room_beat(view: RoomView, room: Room) -> heartbeat.RoomBeat:
-    names = {field.name for field in fields(heartbeat.RoomBeat)} - {"commitment", "seed", "groups"}
+def _room_beat(view: RoomView, room: Room, left: int | None) -> heartbeat.RoomBeat:
+    names = {field.name for field in fields(heartbeat.RoomBeat)} - {"commitment", "seed", "left", "groups"}
     return heartbeat.RoomBeat(
         **{name: getattr(view, name) for name in names},
         commitment=commitment(view.seed) if view.seed else "",
         seed=view.seed.hex() if view.drawn > 0 else "",
+        left=left,
         groups={
             group: max(0, known.last - known.serving)
             for group in room.groups

@@ -42,7 +42,7 @@ class RoomBeat:
     drawn: int = 0
     commitment: str = ""  # of the draw: SHA-256 of the seed, hex
     seed: str = ""  # hex, and only once drawn: until then it is a secret
-    left: int | None = None
+    left: int | None = None  # as the shop said: an operator's word stands in the orders
     told: bool = True  # by the store a moment ago
     groups: dict[str, int] = field(default_factory=dict)  # how many of each priority group wait to be called
 

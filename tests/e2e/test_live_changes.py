@@ -121,5 +121,6 @@ def test_a_room_that_is_sold_out_by_order_takes_nobody_until_there_is_more(gate:
     gate.command("room", "checkout", "--left", "0", "--rate", "5/second")
     assert all(fetch(gate.url + "/checkout", headers=JSON).decision.endswith("reason=sold-out") for _ in range(10))
     assert 'gate_room_left{room="checkout"} 0.0' in fetch(gate.operator_url + "/metrics").text
-    gate.command("room", "checkout", "--left", "shop")
+    done = gate.command("room", "checkout", "--left", "shop")
+    assert "Wait of a newcomer: at once (as things are: no entry: sold out)." in done.stdout
     eventually(lambda: Person(gate).enters(), 10, what="there is more to sell")
