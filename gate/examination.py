@@ -7,13 +7,16 @@ finds this out while it starts is too late. What became of the last reload stand
 
 import re
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gate import config
 from gate.config import Finding
 from gate.core.address import Trust, UnknownEdge
+from gate.core.instants import format_distance
 from gate.core.settings import Edge, Settings
+from gate.core.words import Order
 from gate.edges import presets
 from gate.web.artwork import PageError, can
 from gate.web.pages import Pages
@@ -24,7 +27,7 @@ _REFUSED = "refused"
 
 def examine(path: Path, environ: Mapping[str, str] | None = None) -> config.Report:
     """As :func:`gate.config.examine`, and whether the processes of a gate would start with it. It blocks."""
-    return config.examine(path, environ, also=(_edge, _tls, _pages))
+    return config.examine(path, environ, also=(_edge, _tls, _pages, _times))
 
 
 def need_restart(old: Settings, new: Settings) -> list[str]:
@@ -91,6 +94,23 @@ def _pages(settings: Settings) -> Iterator[Finding]:
         Pages(settings)
     except ValueError as error:  # PageError, or a template that is not UTF-8
         yield Finding(*_place(error))
+
+
+def _times(settings: Settings) -> Iterator[Finding]:
+    now = time.time()
+    for name, room in settings.rooms.items():
+        if room.closes is not None and room.closes <= now:
+            text = (
+                f"was {_ago(room.closes, now)}: the sale is over, and nobody gets in; write a time to come, or delete the line"
+            )
+            yield Finding(("rooms", name, "closes"), text, "warning")
+        elif room.opens is not None and room.opens <= now and room.order is Order.RANDOM:
+            text = f"was {_ago(room.opens, now)}: who has not been drawn yet is served first come, first served"
+            yield Finding(("rooms", name, "opens"), text, "warning")
+
+
+def _ago(moment: float, now: float) -> str:
+    return f"{format_distance(now - moment)} ago"
 
 
 def _place(error: ValueError) -> tuple[tuple[str, ...], str]:

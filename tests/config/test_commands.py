@@ -105,6 +105,20 @@ def test_a_warning_is_shown_and_passes(run, tmp_path):
     assert "warning: operator.listen" in result.stdout
 
 
+def test_a_time_that_is_past_is_doubted(run, tmp_path):
+    late = tmp_path / "late.yaml"
+    room = "{{match: /{0}, rate: 1/minute, opens: {1}-11-27T11:00:00Z, closes: {2}-11-27T12:00:00Z, order: random}}"
+    rooms = [(2020, 2020), (2020, 2999), (2999, 2999)]
+    late.write_text("rooms:\n" + "".join(f"  r{i}: {room.format(i, *years)}\n" for i, years in enumerate(rooms)))
+    result = run("check", str(late))
+    assert result.exit_code == 0
+    first, second, fine = result.stdout.splitlines()
+    assert ":2: warning: rooms.r0.closes: was " in first
+    assert "the sale is over" in first
+    assert ":3: warning: rooms.r1.opens: was " in second
+    assert "fine (3 rooms" in fine
+
+
 def test_explain_of_a_guarded_path_tells_newcomer_from_pass_holder(run):
     found = decisions(run("explain", "/checkout/pay", "--json"))
     assert found == {
