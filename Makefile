@@ -15,11 +15,13 @@ help: ## this list
 
 $(RUN_STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Floodgate needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	echo "setting up $(VENV), once: a minute or so"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
 $(STAMP): $(RUN_STAMP)
+	@echo "adding what the tests need to $(VENV), once: two minutes or so"
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
@@ -61,8 +63,9 @@ million: $(STAMP) ## a million waiting in a real store
 demo-oscar: $(STAMP) ## a real third-party shop (django-oscar) behind the gate
 	$(BIN)/python -m tests.oscar.demo $(ARGS)
 
-dist: $(STAMP) ## build the wheel
-	$(BIN)/python -m build --wheel
+dist: $(RUN_STAMP) ## build the wheel
+	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	ls dist/*.whl
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .cache .bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
