@@ -1,15 +1,16 @@
 """What this machine remembers of each room, so that a store that comes back empty can be put right.
 
-Several workers share the file; each writes the highest of what it knows and what it finds there.
+Several workers share the file; each writes the highest of what it knows and what it finds there. It holds the seeds of draws
+that are still to come, so only the gate's own user may read it.
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from gate import private
 from gate.core.line import Remembered, RoomState
 
 
@@ -65,7 +66,7 @@ class Memory:
             self.rooms[name] = _highest(self.of(name), room)
 
     def save(self) -> bool:
-        """Writes the file if there is news; the rename makes it whole or not at all. Raises :class:`OSError`.
+        """Writes the file if there is news; whole or not at all. Raises :class:`OSError`.
 
         May run in another thread: it looks at ``rooms`` once and changes nothing in it.
         """
@@ -74,9 +75,7 @@ class Memory:
             return False
         stored = self._stored()
         best = {name: _highest(mine.get(name, Remembered()), stored.get(name, Remembered())) for name in mine | stored}
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({name: _kept(room) for name, room in best.items()}, indent=1))
-        temporary.replace(self.path)
+        private.write(self.path, json.dumps({name: _kept(room) for name, room in best.items()}, indent=1).encode())
         self._saved = mine
         return True
 

@@ -9,7 +9,7 @@ import pytest
 
 from gate.core.blocks import DROPPED
 from gate.core.credentials import Ticket
-from gate.core.line import AWAY, TICKET_LIFE, Terms
+from gate.core.line import AWAY, TICKET_LIFE, RoomState, Terms
 from gate.core.wait import JITTER, NEAR
 from gate.core.words import Reason, RoomMode
 from gate.store.embedded import Embedded
@@ -286,6 +286,17 @@ class TestMemory:
         assert other.save()
         assert one.save()
         assert Memory(path).of(room).last == 4
+
+    async def test_only_the_gates_own_user_reads_the_seed_of_a_draw(self, tmp_path) -> None:
+        path = tmp_path / "rooms.json"
+        path.write_text("{}")  # as an older gate left it
+        path.chmod(0o644)
+        memory = Memory(path)
+        memory.saw("drop", RoomState(epoch=1, last=3, seed="ab" * 32))
+        assert memory.save()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert Memory(path).of("drop").seed == "ab" * 32
+        assert [each.name for each in tmp_path.iterdir()] == ["rooms.json"]
 
     async def test_a_broken_file_is_no_memory(self, tmp_path) -> None:
         path = tmp_path / "rooms.json"
