@@ -23,7 +23,7 @@ from gate.web.documents import JSON, PRIVATE, problem, retry_field, text, to_jso
 from gate.web.forms import KeptForm
 from gate.web.languages import Language
 from gate.web.links import way_back
-from gate.web.sheets import Return, Sheet
+from gate.web.sheets import Leaf, Return, Sheet
 from gate.web.standing import JITTER, Standing, document, standing, why
 
 SHEETS = 512  # kept: languages times rooms times states, until an operator's new word for the line makes others
@@ -112,7 +112,7 @@ class Pages:
     ) -> Answer:
         language = self.language(visit)
         to = Return(visit, view.name, back, kept)
-        body = self.sheet(language, view, seen, decision.reason).fill(seen, view, now, to)
+        body = self.sheet(language, view, seen, decision.reason).to(to).fill(seen, view, now)
         return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *self.line_fields(language)), body)
 
     def sheet(self, language: Language, view: RoomView, seen: Standing, reason: Reason) -> Sheet:
@@ -292,7 +292,7 @@ class Pages:
 class Welcome:
     """The answer to those who wait in one form, language and room for one reason; their place is filled in."""
 
-    __slots__ = ("_decision", "_language", "_now", "_outlook", "_pages", "_sheets", "_to", "_view", "fields", "status")
+    __slots__ = ("_decision", "_language", "_leaves", "_now", "_outlook", "_pages", "_to", "_view", "fields", "status")
 
     def __init__(self, pages: Pages, visit: Visit, decision: Decision, view: RoomView, now: float, to: Return) -> None:
         self._pages = pages
@@ -302,21 +302,21 @@ class Welcome:
         self._now = now
         self._outlook = outlook_of(view)
         self._to = to
-        self._sheets: dict[str, Sheet] | None = {} if visit.accepts == "html" else None
+        self._leaves: dict[str, Leaf] | None = {} if visit.accepts == "html" else None
         self.status = pages.settings.rooms[view.name].status
-        self.fields: Fields = (*PRIVATE, *(JSON if self._sheets is None else pages.line_fields(self._language)))
+        self.fields: Fields = (*PRIVATE, *(JSON if self._leaves is None else pages.line_fields(self._language)))
 
     def fill(self, ticket: Ticket) -> tuple[tuple[bytes, bytes], bytes]:
         """The Retry-After field and the body for the holder of ``ticket``."""
         seen = standing(self._decision, self._view, self._pages.draw(), ticket, self._outlook)
-        if self._sheets is None:
+        if self._leaves is None:
             body = to_json(self._pages.document(self._language, seen, self._decision, self._view))
         else:
-            sheet = self._sheets.get(seen.state)
-            if sheet is None:
-                sheet = self._pages.sheet(self._language, self._view, seen, self._decision.reason)
-                self._sheets[seen.state] = sheet
-            body = sheet.fill(seen, self._view, self._now, self._to)
+            leaf = self._leaves.get(seen.state)
+            if leaf is None:
+                leaf = self._pages.sheet(self._language, self._view, seen, self._decision.reason).to(self._to)
+                self._leaves[seen.state] = leaf
+            body = leaf.fill(seen, self._view, self._now)
         return retry_field(seen.retry_after), body
 
 

@@ -18,26 +18,20 @@ from gate.web.templates import Prepared
 _HIDDEN = b" hidden"
 _NEVER = b"86400"
 _SENT = b'<p class="word" id="sent">%b</p>'
-_GAPS = (  # what a request fills in, as it comes in the page
-    *(
-        "title",
-        "refresh",
-        "facts",
-        "nocard",
-        "place",
-        "wait",
-        "more",
-        "sent",
-        "back",
-        "door",
-        "back",
-        "resend",
-        "again",
-        "nokeep",
-        "nonumber",
-        "number",
-    ),
-)
+# what a request fills in, as it comes in the page
+_GAPS = (
+    "title",
+    "refresh",
+    "facts",
+    "nocard",
+    "place",
+    "wait",
+    "more",
+    "again",
+    "nokeep",
+    "nonumber",
+    "number",
+)  # in this order
 
 
 class Return:
@@ -97,17 +91,21 @@ class Sheet:
                 "promise": draw["commitment"].encode() if draw else b"",
                 "proof": draw["seed"].encode() if draw and draw["seed"] else b"",
             }
-        ).as_format(_GAPS)
+        )
 
-    def fill(self, seen: Standing, view: RoomView, now: float, to: Return) -> bytes:
-        """The page of a visitor who stands as ``seen`` in ``view`` at ``now`` (Unix time, seconds)."""
-        ahead, number = seen.ahead, seen.number
+    def to(self, to: Return) -> "Leaf":
+        """The page for those who go on to one place."""
+        gaps = {"sent": self._sent[to.sent], "back": to.back, "door": to.door, "resend": to.resend}
+        return Leaf(self, self._page.with_filled(gaps).around(_GAPS), to)
+
+    def fill(self, pieces: list[bytes], seen: Standing, view: RoomView, now: float, to: Return) -> bytes:
+        """See :meth:`Leaf.fill`. ``pieces`` are what stands around the gaps."""
+        ahead, number, seconds = seen.ahead, seen.number or 0, math.ceil(seen.retry_after) or 1
         card = self._placed and (ahead is not None or self._early)
         people = self._number(ahead or 0)
-        seconds = max(1, math.ceil(seen.retry_after))
         facts = b'%bdata-number="%d" data-turn="%d" data-epoch="%d" data-ahead="%b" data-in="%b" data-again="%b"' % (
             self._facts,
-            number or 0,
+            number,
             seen.turn or 0,
             seen.epoch or 0,
             b"" if ahead is None else b"%d" % ahead,
@@ -116,24 +114,21 @@ class Sheet:
         )
         if self._early:
             facts += b' data-until="%d"' % max(0, math.ceil(view.opens - now))
-        return self._page % (
+        parts = pieces.copy()  # of every two, the first is one of them, and the other a gap
+        parts[1::2] = (
             b"(%b) %b" % (people, self._title) if self._lined and ahead else self._title,
-            _NEVER if to.refresh is None else b"%d%b" % (max(2, seconds), to.refresh),
+            _NEVER if to.refresh is None else b"%d%b" % (seconds if seconds > 1 else 2, to.refresh),
             facts,
             b"" if card else _HIDDEN,
-            self._place(ahead or 0, people) if ahead is not None else b"",
+            b"" if ahead is None else self._place(ahead, people),
             self._span(seen.wait) if card and self._lined and seen.wait is not None else b"",
             self._more(seen, view) if view.draw or view.left is not None else b"",
-            self._sent[to.sent],
-            to.back,
-            to.door,
-            to.back,
-            to.resend,
             b"%d" % seconds,
             b"" if seen.epoch else _HIDDEN,
             b"" if number else _HIDDEN,
-            self._number(number or 0),
+            self._number(number),
         )
+        return b"".join(parts)
 
     def _more(self, seen: Standing, view: RoomView) -> bytes:
         """What was drawn, and whether what is left will do."""
@@ -162,6 +157,21 @@ class Sheet:
             before, _, after = self._wait
             said = self._spans[span] = before + text(self._language.span(span)) + after
         return said
+
+
+class Leaf:
+    """A sheet for those who go on to one place: made once for newcomers who ask for the same."""
+
+    __slots__ = ("_pieces", "_sheet", "_to")
+
+    def __init__(self, sheet: Sheet, pieces: list[bytes], to: Return) -> None:
+        self._sheet = sheet
+        self._pieces = pieces
+        self._to = to
+
+    def fill(self, seen: Standing, view: RoomView, now: float) -> bytes:
+        """The page of a visitor who stands as ``seen`` in ``view`` at ``now`` (Unix time, seconds)."""
+        return self._sheet.fill(self._pieces, seen, view, now, self._to)
 
 
 def _place(form: str) -> tuple[bytes, bytes | None]:

@@ -47,12 +47,12 @@ class Prepared:
             parts.append(literal)
         return b"".join(parts)
 
-    def as_format(self, names: Sequence[str]) -> bytes:
-        """The page for the ``%`` operator, with one value for each of ``names``. Raises :class:`ValueError` when these are
-        not its gaps, in the order in which they come."""
+    def around(self, names: Sequence[str]) -> list[bytes]:
+        """What stands around the gaps ``names``: at even places; the odd ones are empty. Raises :class:`ValueError` when
+        these are not the page's gaps, in the order in which they come."""
         if list(names) != [name for name, _ in self._gaps]:
             raise ValueError(f"the gaps are {', '.join(name for name, _ in self._gaps)}")
-        return b"%b".join(literal.replace(b"%", b"%%") for literal in (self._first, *(literal for _, literal in self._gaps)))
+        return [self._first, *(part for _, literal in self._gaps for part in (b"", literal))]
 
     def with_filled(self, values: Mapping[str, bytes]) -> "Prepared":
         """The same page with some of its gaps filled; the others stay."""

@@ -521,5 +521,9 @@ def test_a_page_filled_in_two_goes_is_the_page_filled_at_once(first):
     assert half.gaps == prepared.gaps - first
     assert half.fill(values) == prepared.fill(values)
     assert half.policy == prepared.policy
+    names = [name for name, _ in half._gaps]
+    parts = half.around(names)
+    parts[1::2] = [values[name] for name in names]
+    assert b"".join(parts) == prepared.fill(values)
     with pytest.raises(ValueError, match="the gaps are title"):
-        prepared.as_format(["title", "title"])
+        prepared.around(["title", "title"])
