@@ -253,6 +253,7 @@ MEANT: dict[str, dict[type, str]] = {
     "routes[].fallback": {int: "status: {}", str: "text: {}"},
     "routes[].breaker": {int: "failures: {}"},
     "rooms.<name>": {str: "match: {}, rate: 120/minute"},
+    "rooms.<name>.groups.<name>": {str: "share: {}"},
 }
 """One value where a section belongs → the setting inside that is meant."""
 
