@@ -19,6 +19,7 @@ STEP_AHEAD = 50_000  # a clock that gains more than this on the caller's has bee
 SEAT_SLACK = 2 * SECOND  # a seat outlives its pass by the difference of two clocks
 RETURN = 4 * SECOND  # after a loss or an opening, all who look when told have come to the door within this long
 PURGE = 1000
+TURNOVER = 30.0  # seconds over which it is measured how fast seats are taken
 MOVING = 2**40  # a number of another epoch is this much further
 
 
@@ -28,6 +29,7 @@ class Room:
     def __init__(self, offer: str = "") -> None:
         self.born = False
         self.offer = offer
+        self.flow = 0.0  # admissions, those of long ago counting less
         self.base = 0  # the last number given before this epoch
         self.epoch = self.last = self.serving = self.birth = self.skew = self.admitted = self.full = 0
         self.lost = self.lost_until = self.longest = 0
@@ -142,6 +144,7 @@ class Room:
         self._draw(terms)
         since = self.bucket.stamp
         self.calls.measure(self.t, since, terms)
+        self.flow *= math.exp(-((self.t - since) / SECOND) / TURNOVER)
         self.bucket.refill(self.t, terms.step, terms.cost, terms.burst)
         if self._is_full():
             self.full = self.t
@@ -265,6 +268,7 @@ class Room:
     def _admit(self, id_: str, terms: Terms) -> None:
         self.bucket.take()
         self.admitted += 1
+        self.flow += 1
         self.seats[id_] = self.t + micros(terms.session)
 
     def _is_spent(self, id_: str, epoch: int, number: int) -> bool:
@@ -290,14 +294,21 @@ class Room:
         invited = self.groups.uncalled > 0
         if self._refusal(terms) is not None or (self.last == self.serving and not invited):
             return
-        tokens = min(self.bucket.level // self.bucket.cost, max(0, self._free_seats(terms)))
-        room, common = tokens + max(2.0, LOOK * terms.per_second), self.ready
+        look = max(2.0, LOOK * terms.per_second)
+        room, common = self.bucket.level // self.bucket.cost + look, self.ready
+        if terms.active is not None:
+            free = max(0.0, self._free_seats(terms))
+            room = min(room, free + min(look, max(2.0, LOOK * self._turnover(terms.active, terms))))
         if self.groups.known:
             part, common = self._call_groups(room, terms)
             room *= part
         want = room - common - self.calls.on_the_way()
         if want > 0:
             self._call_common(want, self.present_share, terms)
+
+    def _turnover(self, active: int, terms: Terms) -> float:
+        """Seats a second that may become free: twice as many as were lately taken, and as many as sessions end."""
+        return max(active * SECOND / micros(terms.session), 2 * self.flow / TURNOVER)
 
     def _call_up_to(self, number: int, count: int, known: int, sure: bool, present: float, terms: Terms) -> None:
         self.calls.call(self.serving, number, count, known, sure, hearing(number - self.through, present, terms))

@@ -40,6 +40,16 @@ def test_seats_are_never_exceeded(seed):
     assert found.excess <= 0
 
 
+def test_a_full_room_calls_as_many_as_it_has_seats_for():
+    """Whatever its rate: who stands at the door in vain asks the store every few seconds."""
+    terms = Terms(1200, 60, 100, active=500, session=600)
+    log = simulate(replace(SALE, terms=terms, curve=Curve.even(3000, 60), stay=120, buy=1.0))
+    assert log.most_inside == 500
+    assert log.claims < 12 * len(log.admitted)
+    in_time = sum(1 for at, _ in log.admitted if 100e6 < at < 200e6)
+    assert in_time > 0.9 * 500 / 120 * 100, "as many as leave"
+
+
 @pytest.mark.parametrize("then", ["local", "closed"])
 def test_the_laws_hold_when_the_store_dies(then):
     policy = SALE.without_store.model_copy(update={"then": then})

@@ -276,6 +276,7 @@ def _kept(ledger: Ledger) -> dict[str, Any]:
         "through",
         "full",
         "base",
+        "flow",
     )
     calls, presence, groups = ledger.calls, ledger.presence, ledger.groups
     return {

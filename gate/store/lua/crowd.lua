@@ -5,6 +5,7 @@ local SETTLE = 45000000    -- a visitor who came back at all has been seen again
 local LOOK = 8.0           -- seconds of rate that are called ahead: more than it takes to hear of it, and to come back once
 local LEAST_SHARE = 0.02   -- no fewer than this share of those called are taken to be present,
 local MOST_SEEN = 0.6      -- and no more than this of those who were seen again: who is far away looks seldom, and is late
+local TURNOVER = 30.0      -- seconds over which it is measured how fast seats are taken
 local SOONEST = 250000     -- microseconds until the gates know of a call
 local MANY = 16            -- calls of a kind that are kept apart
 
@@ -92,6 +93,7 @@ local function measure()
   local fade = math.exp(-((t - line.stamp) / SECOND) / window)
   line.expected, line.came = line.expected * fade, line.came * fade
   line.expected_seen, line.came_seen = line.expected_seen * fade, line.came_seen * fade
+  line.flow = line.flow * math.exp(-((t - line.stamp) / SECOND) / TURNOVER)
   for i = #calls, 1, -1 do
     if calls[i].heard < t then
       local call = table.remove(calls, i)
@@ -344,13 +346,17 @@ local function call_groups(room)
   return COMMON / sum, common
 end
 
+-- Seats a second that may become free: twice as many as were lately taken, and as many as sessions end.
+local function turnover() return math.max(ACTIVE * SECOND / SESSION, 2 * line.flow / TURNOVER) end
+
 -- Moves `serving` so that enough present visitors stand at the door, however few of those called come.
 local function call_ahead()
   if refusal() then return end
   local invited = uninvited() > 0
   if line.last == line.serving and not invited then return end
-  local tokens = math.min(math.floor(line.level / COST), math.max(0, free_seats()))
-  local room, common = tokens + math.max(2, LOOK * per_second()), ready
+  local look = math.max(2, LOOK * per_second())
+  local room, common = math.floor(line.level / COST) + look, ready
+  if ACTIVE >= 0 then room = math.min(room, math.max(0, free_seats()) + math.min(look, math.max(2, LOOK * turnover()))) end
   if #groups > 0 then
     local part
     part, common = call_groups(room)

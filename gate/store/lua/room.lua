@@ -85,7 +85,7 @@ local function exact(x) return string.format('%.17g', x) end
 local TEXTS = {'calls', 'marks', 'reached', 'groups', 'seed'}
 local FIELDS = {'epoch', 'last', 'serving', 'birth', 'level', 'step', 'cost', 'burst', 'stamp', 'skew', 'admitted',
   'lost', 'lost_until', 'longest', 'expected', 'came', 'through', 'full', 'expected_seen', 'came_seen', 'drawn', 'stock',
-  'blind', 'settled', 'seen', 'worked', 'forfeit', 'base'}
+  'blind', 'settled', 'seen', 'worked', 'forfeit', 'base', 'flow'}
 local loaded = {}          -- the fields as they were, so that only what changed is written
 local touched = {}         -- the lists that changed
 
@@ -152,7 +152,7 @@ end
 -- Gives ticket `id` its seat, and takes the token for it.
 local function admit(id)
   line.level = line.level - COST
-  line.admitted = line.admitted + 1
+  line.admitted, line.flow = line.admitted + 1, line.flow + 1
   redis.call('ZADD', SEATS, whole(t + SESSION), id)
 end
 
