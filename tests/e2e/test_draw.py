@@ -96,9 +96,9 @@ def _sale(gate: Gate, opens: int) -> None:
         assert done.returncode == 0
         assert "matches" in done.stderr
         places[person] = int(done.stdout.split(" has place ")[1].split()[0])
-    # The bucket is full at the opening: whoever knocks first takes that token. Then one a second, and everybody knocks twice a
-    # second: nobody is overtaken by more than one.
-    by_entry = sorted(people, key=lambda person: entered[person])[1:]
+    # The token that is there at the opening is not for the quickest. Then one a second, and everybody knocks twice a second:
+    # nobody is overtaken by more than one.
+    by_entry = sorted(people, key=lambda person: entered[person])
     by_place = sorted(by_entry, key=lambda person: places[person])
     rows = [(places[person], round(entered[person] - opens, 1)) for person in by_entry]
     assert all(abs(by_place.index(person) - by_entry.index(person)) <= 1 for person in by_entry), rows
