@@ -21,6 +21,15 @@ FOR_EVER = 2 * TICKET_LIFE  # seconds; only the store knows when a seat is free 
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """So many were let in without the store before this worker began: ``here`` at its gate, ``mine`` of them by its
+    predecessors."""
+
+    mine: int = 0
+    here: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """Worker number ``worker`` (from 0) of ``workers``, at one of ``gates`` that share a store."""
 
@@ -47,13 +56,20 @@ class Share:
     def has_turn(self, number: int, terms: Terms) -> bool:
         return (self.worker + number) % self.workers < self.at_once(terms)
 
-    def of(self, terms: Terms, inside: int, *, on_turn: bool = True) -> Terms:
-        """What this worker grants while ``inside`` are known to be inside; off its turn, nothing."""
+    def seats(self, free: int) -> int:
+        """Of ``free`` ones at this gate."""
+        return free // self.workers + (self.worker < free % self.workers)
+
+    def of(self, terms: Terms, inside: int, taken: Taken = Taken(), *, on_turn: bool = True) -> Terms:
+        """What this worker grants while ``inside`` are known to be inside; off its turn, nothing.
+
+        A successor has what its predecessors left of their part, while the others have theirs; where all are successors, of
+        however many, no more than their part of what all of those left."""
         working = max(1, self.at_once(terms))
         active = terms.active
         if active is not None:
-            mine = max(0, active - inside) // self.gates
-            active = mine // self.workers + (self.worker < mine % self.workers)
+            free = max(0, active - inside) // self.gates
+            active = max(0, min(self.seats(free) - taken.mine, self.seats(max(0, free - taken.here))))
         return replace(
             terms,
             amount=terms.amount * PART[0] if on_turn else 0,
@@ -82,10 +98,11 @@ class StandIn:
     """One room at one worker. ``now`` is Unix time in seconds, ``ticks`` a clock that never steps and is the same for all
     workers of the gate; ``state`` is the store's last word."""
 
-    def __init__(self, share: Share, memory: Remembered, state: RoomState) -> None:
+    def __init__(self, share: Share, memory: Remembered, state: RoomState, taken: Taken = Taken()) -> None:
         self._share = share
+        self._taken = taken
         self._memory = replace(memory, epoch=max(1, memory.epoch), inside=0)
-        self._known = state
+        self._known = replace(state, inside=max(state.inside, memory.inside))  # a worker that never met the store has no word
         self._ledger = Ledger()
         self._turn: int | None = None
         self._called: float | None = None
@@ -126,7 +143,7 @@ class StandIn:
             waiting=max(known.waiting - len(self._admitted), here.ready),
             through=self.through,
             base=known.base if known.epoch == self._memory.epoch else self._memory.last,
-            inside=known.inside + len(self._admitted),
+            inside=known.inside + self._taken.here + len(self._admitted),
             tokens=here.tokens,
             ready=here.ready,
             admitted_per_second=0.0,
@@ -161,7 +178,7 @@ class StandIn:
             if before != number - 1 or self._share.has_turn(before, terms) != on_turn:  # its turn begins, or is over
                 self._empty(now)
         self._turn = number
-        mine = self._share.of(terms, self._known.inside, on_turn=on_turn)
+        mine = self._share.of(terms, self._known.inside, self._taken, on_turn=on_turn)
         if not self._ledger.born:
             self._ledger.tick(round(now * SECOND), mine, self._memory)
             self._empty(now)  # and not in debt, like that of a store that comes back: nobody has anything to tell here

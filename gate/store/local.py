@@ -23,7 +23,7 @@ from gate.core.decision import Entry
 from gate.core.draw import drawn_place
 from gate.core.line import RoomState, Terms
 from gate.core.snapshot import RoomView
-from gate.core.standin import Admission, Share, StandIn
+from gate.core.standin import Admission, Share, StandIn, Taken
 from gate.core.words import Reason
 from gate.store.line import HOLD, HOLD_MOST, LINE_RETRY, Line
 from gate.store.link import StoreUnavailable
@@ -140,9 +140,10 @@ class Entrance:
     def _begin(self, policy: Policy) -> None:
         if self._leaving:
             return
-        self._stand_in = StandIn(policy.share, self._line.memory.of(self._line.name), self._line.state)
+        taken = taken_before(policy.directory, self._line.name, policy.share.worker)
+        self._stand_in = StandIn(policy.share, self._line.memory.of(self._line.name), self._line.state, taken)
         with suppress(OSError):  # a full disk: it is remembered in memory
-            self._note = Note(policy.directory, self._line.name)
+            self._note = Note(policy.directory, self._line.name, policy.share.worker)
         policy.changed(self._line.name, True, 0)
 
     async def _knock(self, ticket: Ticket, terms: Terms, *, patience: float) -> Entry:
@@ -211,9 +212,9 @@ class Note:
     Raises :class:`OSError` when it cannot be begun; a line that does not fit on the disk is left out.
     """
 
-    def __init__(self, directory: Path, room: str) -> None:
+    def __init__(self, directory: Path, room: str, worker: int = 0) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path = directory / f"{room}.{os.getpid()}-{next(_TURNS)}.jsonl"
+        self.path = directory / f"{room}.{os.getpid()}-{next(_TURNS)}.{worker}.jsonl"
         self._file = FileIO(self.path, "a")
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -237,15 +238,33 @@ def notes(directory: Path, room: str) -> list[Path]:
     return sorted(directory.glob(f"{room}.*.jsonl"))
 
 
+def taken_before(directory: Path, room: str, worker: int) -> Taken:
+    """The seats that are noted here. All of them count, however old: passes are renewed, and only the store knows which are
+    over. A note that does not say whose it is, as older gates left them, is taken for one of ``worker``'s."""
+    mine = here = 0
+    for path in notes(directory, room):
+        with suppress(OSError), FileIO(path) as file:
+            seats = len({one.id for one in _read(file)})
+            whose = path.suffixes[-2].lstrip(".")
+            here += seats
+            mine += seats if not whose.isdecimal() or int(whose) == worker else 0
+    return Taken(mine, here)
+
+
 def left_behind(path: Path) -> list[Admission] | None:
-    """What is in the note of a dead process; None if it lives. A line cut off by its death is no admission."""
-    found: list[Admission] = []
+    """What is in the note of a dead process; None if it lives."""
     try:
         with FileIO(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for line in file.readall().splitlines():
-                with suppress(ValueError, TypeError):
-                    found.append(Admission(*json.loads(line)))
+            return _read(file)
     except OSError:
         return None
+
+
+def _read(file: FileIO) -> list[Admission]:
+    """A line cut off by a process's death is no admission."""
+    found: list[Admission] = []
+    for line in file.readall().splitlines():
+        with suppress(ValueError, TypeError):
+            found.append(Admission(*json.loads(line)))
     return found

@@ -1,6 +1,7 @@
 """The room's law through an outage of the store and its return, with several workers and gates, in exact arithmetic."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from gate.core.credentials import Ticket
 from gate.core.ledger import Ledger
 from gate.core.line import AWAY, TICKET_LIFE, Remembered, RoomState, Terms
-from gate.core.standin import Share, StandIn
+from gate.core.standin import Share, StandIn, Taken
 from gate.core.words import Reason, RoomMode
 
 SECOND = 1_000_000
@@ -185,6 +186,37 @@ def test_seats_are_those_that_were_free_divided_and_never_more() -> None:
         inside += len(room.admitted)
         assert room.tick(NOW + 600, 600, terms).inside == 10 + len(room.admitted)
     assert inside == 7
+
+
+def let_in(room: StandIn, terms: Terms, *, first: int = 1) -> int:
+    """How many of a great crowd."""
+    for number in range(first, first + 150):
+        for at in (0.0, 5.0, 600.0):
+            room.claim(NOW + at, at, terms, ticket(number))
+    return len(room.admitted)
+
+
+def test_a_worker_that_never_met_the_store_counts_the_seats_that_its_machine_remembers() -> None:
+    terms = Terms(1000, 1, burst=400, active=100)
+    assert let_in(StandIn(Share(), replace(KNOWN, inside=100), RoomState()), terms) == 0
+    assert let_in(StandIn(Share(), replace(KNOWN, inside=70), RoomState()), terms) == 30
+
+
+def test_a_successor_has_what_its_predecessor_left_of_its_part() -> None:
+    terms = Terms(1000, 1, burst=400, active=100)
+    assert let_in(StandIn(Share(0, 2), KNOWN, LINE), terms) == 50
+    full = StandIn(Share(0, 2), KNOWN, LINE, Taken(50, 50))
+    assert let_in(full, terms) == 0
+    assert full.tick(NOW + 600, 600, terms).inside == 50
+    assert let_in(StandIn(Share(0, 2), KNOWN, LINE, Taken(20, 20)), terms) == 30
+
+
+def test_all_workers_new_have_what_all_before_them_left() -> None:
+    terms = Terms(1000, 1, burst=400, active=100)
+    again = [StandIn(Share(worker, 2), KNOWN, LINE, Taken(30, 60)) for worker in range(2)]
+    assert sum(let_in(room, terms) for room in again) == 40
+    more = [StandIn(Share(worker, 4), KNOWN, LINE, Taken(40 * (worker == 0), 40)) for worker in range(4)]
+    assert sum(let_in(room, terms) for room in more) <= 60, "also where they were fewer"
 
 
 def test_what_the_operator_and_the_clock_say_still_holds() -> None:

@@ -17,13 +17,13 @@ import pytest
 from gate.core.credentials import Ticket, new_id
 from gate.core.decision import Entry
 from gate.core.line import AWAY, Terms
-from gate.core.standin import Admission, Share
+from gate.core.standin import Admission, Share, Taken
 from gate.core.words import Reason, RoomMode
 from gate.demo.journal import excess
 from gate.store.embedded import Embedded
 from gate.store.line import Line
 from gate.store.link import Link, StoreUnavailable
-from gate.store.local import SETTLE, Entrance, Note, Policy, left_behind, notes
+from gate.store.local import SETTLE, Entrance, Note, Policy, left_behind, notes, taken_before
 from gate.store.memory import Memory
 from tests.faults import FaultProxy
 
@@ -257,3 +257,36 @@ def test_the_note_of_a_living_worker_is_left_alone(tmp_path: Path) -> None:
     assert notes(tmp_path, "check") == []
     note.close()
     assert notes(tmp_path, "checkout") == []
+
+
+def test_seats_that_were_noted_are_taken_by_living_and_dead_alike(tmp_path: Path) -> None:
+    crashed, other = Note(tmp_path, "checkout", 1), Note(tmp_path, "checkout", 0)
+    for id_ in ("a", "b", "b"):
+        crashed.add(Admission(id_, 1, 1, 0.0))
+    crashed.leave()
+    other.add(Admission("c", 1, 3, 0.0))
+    assert taken_before(tmp_path, "checkout", 1) == Taken(mine=2, here=3)
+    assert taken_before(tmp_path, "checkout", 0) == Taken(mine=1, here=3)
+    (tmp_path / "checkout.7-0.jsonl").write_text('["d", 1, 4, 0.0]\n')  # as an older gate named it
+    assert taken_before(tmp_path, "checkout", 1) == Taken(mine=3, here=4)
+    assert taken_before(tmp_path, "check", 1) == Taken()
+    other.close()
+
+
+async def test_a_successor_counts_the_seats_of_its_predecessor(store: Embedded, room: str, tmp_path: Path) -> None:
+    """It starts while the store is away, and has heard of nothing."""
+    terms = Terms(20, 1, burst=8, active=2)
+    before = Note(tmp_path, room)
+    for id_ in ("a", "b"):
+        before.add(Admission(id_, 1, 1, time.time() + 60))
+    before.leave()
+    async with FaultProxy(str(store.socket)) as proxy:
+        await proxy.turn("refuse")
+        worker = Worker(proxy, tmp_path, Share(), room)
+        ticking = asyncio.create_task(worker.ticking(terms))
+        await until(lambda: worker.entrance.local)
+        entry = await worker.entrance.claim(Ticket(room, 1, 3, round(time.time() * 1000), "c"), terms)
+        assert (entry.status, entry.reason) == ("waiting", Reason.ACTIVE)
+        ticking.cancel()
+        worker.entrance.leave()
+        await worker.link.close()
