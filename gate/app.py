@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from gate import heartbeat, logs
 from gate.backend import Backend, OrdersFile
 from gate.children import DRAIN, Plan
-from gate.core.credentials import new_id
+from gate.core.credentials import Ids
 from gate.core.draw import commitment
 from gate.core.line import tag_of
 from gate.core.settings import Room, Settings
@@ -124,7 +124,7 @@ async def worker(plan: Plan) -> AsyncIterator[tuple[Door, "Pulse"]]:
         settings,
         keys.ring,
         trust_for(settings.edge, state),
-        lines={name: Line(link, name, new_id=_new_id, memory=memory) for name in settings.rooms},
+        lines={name: Line(link, name, new_id=Ids(os.urandom), memory=memory) for name in settings.rooms},
         quotas=Quotas(link),
         pages=Pages(settings),
         meter=meter,
@@ -324,10 +324,6 @@ def _keep_what_is_here() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
-
-
-def _new_id() -> str:
-    return new_id(os.urandom)
 
 
 @contextlib.asynccontextmanager

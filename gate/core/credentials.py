@@ -8,10 +8,11 @@ purpose: the two never verify as each other. The newest key of the ring signs, e
 import hashlib
 import hmac
 import json
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quoted
+from typing import NamedTuple
 
 from itsdangerous import BadData, URLSafeSerializer
 
@@ -19,7 +20,9 @@ from gate.core.jwt import NotOurs, Signer
 
 KEY_BYTES = 32
 TICKET_SALT = b"gate.ticket"
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 LEEWAY = 30.0  # seconds; the clocks of two gates may differ by this much
+AT_A_TIME = 64  # ids
 MAX_TOKEN = 1024  # characters; longer ones are not looked at
 
 
@@ -39,9 +42,8 @@ class WeakKey(ValueError):
     """A signing key is not 32 random bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A place in line. Order is ``(epoch, number)``, lowest first."""
+class Ticket(NamedTuple):
+    """A place in line. Order is ``(epoch, number)``, lowest first. A tuple: in a storm one is made for everybody."""
 
     room: str
     epoch: int  # grows when the store lost its state
@@ -112,10 +114,10 @@ class KeyRing:
         It would try whether zlib makes the payload shorter, too; random ids and numbers it never does.
         """
         payload = f"[{quoted(ticket.room)},{ticket.epoch},{ticket.number},{ticket.joined},{quoted(ticket.id)}]"
-        text = urlsafe_b64encode(payload.encode()).rstrip(b"=")
+        text = _base64url(payload.encode())
         mac = self._ticket_mac.copy()
         mac.update(text)
-        return b"%b.%b" % (text, urlsafe_b64encode(mac.digest()).rstrip(b"="))
+        return b"%b.%b" % (text, _base64url(mac.digest()))
 
     def read_ticket(self, token: str, room: str) -> Ticket:
         """The ticket in ``token``. Raises :class:`InvalidCredential`."""
@@ -166,4 +168,24 @@ class KeyRing:
 
 def new_id(random_bytes: Callable[[int], bytes]) -> str:
     """16 random bytes as 22 base64url characters."""
-    return urlsafe_b64encode(random_bytes(16)).rstrip(b"=").decode()
+    return _base64url(random_bytes(16)).decode()
+
+
+class Ids:
+    """One id after the other, of random bytes that are fetched for many at a time: a system call for each costs more than the
+    rest. For one process: its fork would give out the same."""
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        self._random_bytes = random_bytes
+        self._made: list[str] = []
+
+    def __call__(self) -> str:
+        if not self._made:
+            block = self._random_bytes(16 * AT_A_TIME)
+            self._made = [_base64url(block[at : at + 16]).decode() for at in range(0, len(block), 16)]
+        return self._made.pop()
+
+
+def _base64url(data: bytes) -> bytes:
+    """Without padding (RFC 4648 section 5), in two thirds of the time that :mod:`base64` takes."""
+    return b2a_base64(data, newline=False).translate(_URL_SAFE, b"=")

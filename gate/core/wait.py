@@ -6,6 +6,7 @@ the two together), so a page that never talks to the gate about itself still sho
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gate.core.credentials import Ticket
 from gate.core.line import AWAY, GROUPED, group_turn
@@ -32,8 +33,7 @@ _OPTIMISM = 0.8
 _CAUTION = 1.25
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a ticket stands. ``low`` and ``high`` are seconds, None when nobody can tell."""
 
     ahead: int  # people who are served before
@@ -149,8 +149,7 @@ def poll_policy(waiting: int, polls: int) -> dict[str, float]:
     return {"near": NEAR, "far": round(far, 1), "share": SHARE, "jitter": JITTER, "hidden": HIDDEN}
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A range of whole minutes or hours to say aloud: ``low`` 0 means "less than ``high``"."""
 
     low: int

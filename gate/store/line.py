@@ -124,10 +124,12 @@ class Line:
 
         Never fails: without the store, the ticket has a place by time, behind everyone who has a number.
         """
-        self._terms = terms
+        at_once = self.join_at_once(terms, view)
+        if at_once is not None:
+            return at_once
         id_ = self._new_id()
         try:
-            if terms.mode is RoomMode.AUTO and self._entering < AT_ONCE and not self._stands(view):
+            if self._may_enter(terms, view):
                 return await self._enter(id_, terms)
             found = await self._next_number(terms)
         except StoreUnavailable:
@@ -136,11 +138,16 @@ class Line:
         if found is None:
             return Entry("full", self._ticket(id_, 0, 0), retry_after=FULL_RETRY, reason=Reason.LINE_FULL)
         number, epoch = found
-        reason = self._refusal(terms)
-        if reason is None:
-            return Entry("waiting", self._ticket(id_, epoch, number), retry_after=LINE_RETRY, reason=Reason.LINE)
-        wait = HOLD_RETRY if reason is not Reason.NOT_OPEN else min(HOLD_RETRY, max(LINE_RETRY, terms.opens - self._clock()))
-        return Entry("waiting", self._ticket(id_, epoch, number), retry_after=wait, reason=reason)
+        return self._waits(id_, number, epoch, terms, self._clock())
+
+    def join_at_once(self, terms: Terms, view: RoomView | None = None) -> Entry | None:
+        """What :meth:`join` gives where a number is in hand: in a storm, to nearly everybody. None: it has to be waited for."""
+        self._terms = terms
+        if self._joining or self._may_enter(terms, view):
+            return None
+        now = self._clock()
+        found = self._block.take(now)
+        return None if found is None else self._waits(self._new_id(), *found, terms, now)
 
     async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = HOLD_MOST) -> Entry:
         """A called ticket wants its pass; the same ticket gets the same answer, and pays once.
@@ -212,7 +219,7 @@ class Line:
             status, number, epoch = await self._run("invite", terms, id_, tag_of(invitation.group), *used)
             if status == b"invited":
                 mine = self._ticket(id_, int(epoch), int(number))
-                return Entry("waiting", mine, retry_after=LINE_RETRY, reason=self._refusal(terms) or Reason.LINE)
+                return Entry("waiting", mine, retry_after=LINE_RETRY, reason=self._refusal(terms, self._clock()) or Reason.LINE)
             if status == b"used-up":
                 return None
         return None
@@ -254,9 +261,20 @@ class Line:
 
     # -- inside
 
-    def _stands(self, view: RoomView | None) -> bool:
+    def _may_enter(self, terms: Terms, view: RoomView | None) -> bool:
+        """Is it worth asking? Nobody stands in line, and not many ask already."""
+        if terms.mode is not RoomMode.AUTO or self._entering >= AT_ONCE:
+            return False
         state = self.state if self.state.now or view is None else view
-        return state.last > state.serving
+        return state.last <= state.serving
+
+    def _waits(self, id_: str, number: int, epoch: int, terms: Terms, now: float) -> Entry:
+        ticket = Ticket(self.name, epoch, number, int(now * 1000), id_)
+        reason = self._refusal(terms, now)
+        if reason is None:
+            return Entry("waiting", ticket, 0.0, LINE_RETRY, Reason.LINE)
+        wait = HOLD_RETRY if reason is not Reason.NOT_OPEN else min(HOLD_RETRY, max(LINE_RETRY, terms.opens - now))
+        return Entry("waiting", ticket, retry_after=wait, reason=reason)
 
     async def _enter(self, id_: str, terms: Terms) -> Entry:
         self._entering += 1
@@ -267,12 +285,7 @@ class Line:
         return self._entry(status, self._ticket(id_, int(epoch), int(number)), expires, ask, reason)
 
     async def _next_number(self, terms: Terms) -> tuple[int, int] | None:
-        """From the block in hand, else from the next lease; those who wait for it are served in the order they came. None: the
-        line is full."""
-        if not self._joining:
-            found = self._block.take(self._clock())
-            if found is not None:
-                return found
+        """From the next lease; those who wait for it are served in the order they came. None: the line is full."""
         mine: asyncio.Future[tuple[int, int] | None] = asyncio.get_running_loop().create_future()
         self._joining.append(mine)
         if self._leasing is None:
@@ -303,9 +316,8 @@ class Line:
         drawn, seed = self.state.drawn, self.state.seed
         return drawn_place(bytes.fromhex(seed), drawn, number) if 0 < number <= drawn else number
 
-    def _refusal(self, terms: Terms) -> Reason | None:
+    def _refusal(self, terms: Terms, now: float) -> Reason | None:
         """Why nobody enters now, by this machine's clock; what the scripts ask the store's."""
-        now = self._clock()
         if terms.mode is RoomMode.HOLD:
             return Reason.HOLD
         if terms.mode is RoomMode.CLOSED:

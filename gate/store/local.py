@@ -9,6 +9,7 @@ its note to the others.
 import asyncio
 import fcntl
 import json
+import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -68,6 +69,7 @@ class Entrance:
         self._ticks = ticks
         self._heard = ticks()
         self._met = False  # the store has answered since this worker began
+        self._quiet = math.inf if policy is None else policy.owes  # seconds after which others may have let visitors in
         self._owes = policy is not None and bool(notes(policy.directory, line.name))
         self._stand_in: StandIn | None = None
         self._note: Note | None = None
@@ -96,6 +98,10 @@ class Entrance:
         if self._must_tell():
             return Entry("waiting", self._line.ticket_without_store(), retry_after=LINE_RETRY, reason=Reason.STORE)
         return await self._line.join(terms, view)
+
+    def join_at_once(self, terms: Terms, view: RoomView | None = None) -> Entry | None:
+        """As :meth:`Line.join_at_once`."""
+        return None if self._must_tell() else self._line.join_at_once(terms, view)
 
     async def claim(self, ticket: Ticket, terms: Terms) -> Entry:
         """As :meth:`Line.claim`. Raises :class:`StoreUnavailable`."""
@@ -129,9 +135,7 @@ class Entrance:
         return self._ticks() - self._heard
 
     def _must_tell(self) -> bool:
-        if self._policy is None:
-            return False
-        return self._owes or self._stand_in is not None or self._silence() >= self._policy.owes
+        return self._owes or self._stand_in is not None or self._ticks() - self._heard >= self._quiet
 
     def _draws(self, terms: Terms) -> bool:
         """The draw is still to come, and only the store can draw."""

@@ -1,7 +1,6 @@
 """Where one visitor stands in a room: the facts that the page and the JSON document share."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gate.core.credentials import Ticket
 from gate.core.decision import Decision
@@ -15,8 +14,7 @@ RETRY = {"closed": 30.0, "sold-out": 30.0, "over": 300.0}  # seconds
 JITTER = 0.3  # a time to come back is stretched by up to this share, so that nobody comes back together
 
 
-@dataclass(slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What both forms tell of one visitor. ``wait`` (at best and at worst) and ``retry_after`` in seconds, rounded.
 
     ``turn`` is the place in the order: the number, or what was drawn for it; None before the draw.

@@ -17,7 +17,7 @@ from typing import Any
 
 from gate.core.address import Trust
 from gate.core.blocks import LARGEST
-from gate.core.credentials import Key, KeyRing, new_id
+from gate.core.credentials import Ids, Key, KeyRing
 from gate.core.line import RoomState
 from gate.core.settings import Settings
 from gate.core.standin import Share
@@ -115,7 +115,7 @@ class Newcomers:
 def line_engine(directory: Path) -> tuple[Engine, Line]:
     """An engine with the line that a worker has, in which people stand."""
     settings = Settings.model_validate({"rooms": LINED})
-    line = Line(Link("redis://127.0.0.1:1"), "checkout", new_id=lambda: new_id(os.urandom), memory=Memory())
+    line = Line(Link("redis://127.0.0.1:1"), "checkout", new_id=Ids(os.urandom), memory=Memory())
     engine = Engine(
         settings,
         KeyRing((Key("k1", secrets.token_bytes(32)),)),

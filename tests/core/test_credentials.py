@@ -10,7 +10,7 @@ from itsdangerous import URLSafeSerializer
 from joserfc import jws
 from joserfc.jwk import OctKey
 
-from gate.core.credentials import ExpiredPass, InvalidCredential, Key, KeyRing, Pass, Ticket, WeakKey, new_id
+from gate.core.credentials import AT_A_TIME, ExpiredPass, Ids, InvalidCredential, Key, KeyRing, Pass, Ticket, WeakKey, new_id
 
 OLD = Key("k1", secrets.token_bytes(32))
 NEW = Key("k2", secrets.token_bytes(32))
@@ -157,6 +157,23 @@ def test_an_empty_ring_is_refused():
 def test_ids_are_22_characters_that_need_no_escaping():
     assert len(new_id(secrets.token_bytes)) == 22
     assert new_id(lambda n: b"\xff" * n) == "_" * 21 + "w"
+
+
+def test_ids_of_a_batch_are_16_bytes_each_and_come_once():
+    blocks = []
+
+    def random_bytes(count):
+        blocks.append(secrets.token_bytes(count))
+        return blocks[-1]
+
+    ids = Ids(random_bytes)
+    taken = [ids() for _ in range(2 * AT_A_TIME + 1)]
+    assert len(blocks) == 3
+    pieces = {
+        urlsafe_b64encode(block[at : at + 16]).rstrip(b"=").decode() for block in blocks for at in range(0, len(block), 16)
+    }
+    assert len(set(taken)) == len(taken)
+    assert set(taken) < pieces
 
 
 def test_all_cookies_of_two_rooms_stay_under_a_kilobyte():

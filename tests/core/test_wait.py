@@ -175,10 +175,10 @@ def test_everybody_looks_soon_until_so_many_wait_that_it_costs(waiting, far):
 
 def test_who_waits_for_a_draw_has_no_place_until_it_was_held():
     before = replace(VIEW, serving=0, last=500, waiting=500, draw=True, seed=b"x" * 32, opens=10.0)
-    early = replace(ticket(7), joined=9_000)
+    early = ticket(7)._replace(joined=9_000)
     assert place_of(early, before) is None
     drawn = place_of(early, replace(before, drawn=500))
     assert drawn is not None
     assert drawn.ahead == replace(before, drawn=500).turn_of(7) - 1
-    assert place_of(replace(early, joined=11_000), before) is not None, "who came later stands behind, in the order of arrival"
+    assert place_of(early._replace(joined=11_000), before) is not None, "who came later stands behind, in the order of arrival"
     assert place_of(early, replace(before, serving=3)) is not None, "nobody came to the draw: it is over all the same"
