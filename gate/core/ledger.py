@@ -193,16 +193,32 @@ class Ledger(Room):
         self._close(terms)
 
     def invite(
-        self, now: int, terms: Terms, memory: Remembered, id_: str, tag: int, invitation: str, uses: int
+        self,
+        now: int,
+        terms: Terms,
+        memory: Remembered,
+        id_: str,
+        tag: int,
+        invitation: str,
+        uses: int,
+        old: tuple[int, int] | None = None,
     ) -> tuple[int, int] | Literal["used-up", "spent"]:
-        """A turn in a group: the ticket's number and epoch, the same for the same ticket. ``used-up``: the invitation;
-        ``spent``: that ticket's pass is over or was given back."""
+        """A turn in a group: the ticket's number and epoch, the same for the same ticket. ``old``: the epoch and number that
+        the ticket has now; a place in the common line ends with it. ``used-up``: the invitation; ``spent``: that ticket has
+        had its pass, or gave it back."""
         self._open(now, terms, memory)
         used = self.groups.uses.setdefault(invitation, {})
-        over = id_ in self.revoked or id_ in self.spent
-        if not over and id_ not in used and (uses == 0 or len(used) < uses):
-            used[id_] = group_number(tag, self.groups.invite(tag, id_)), self.epoch
-            self._call_ahead(terms)
+        common = [place for place in (old, self.moved.get(id_)) if place is not None and 0 < place[1] < AWAY]
+        had_pass = id_ not in used and any(place in self.spent for place in common[-1:])  # the newest
+        over = id_ in self.revoked or id_ in self.spent or had_pass
+        if not over:
+            news = id_ not in used and (uses == 0 or len(used) < uses)
+            if news:
+                used[id_] = group_number(tag, self.groups.invite(tag, id_)), self.epoch
+            if id_ in used:
+                self.spent.update(common)
+            if news:
+                self._call_ahead(terms)
         self._close(terms)
         return "spent" if over else used.get(id_, "used-up")
 

@@ -15,7 +15,7 @@ from gate.core.decide import FULL_RETRY, HOLD_RETRY
 from gate.core.decision import Entry
 from gate.core.draw import SEED_BYTES, drawn_place
 from gate.core.invitations import Invitation
-from gate.core.line import AWAY, GROUPED, TICKET_LIFE, Remembered, RoomState, Terms, Throughput, away_number, tag_of
+from gate.core.line import AWAY, GROUPED, Remembered, RoomState, Terms, Throughput, away_number, is_over, tag_of
 from gate.core.snapshot import RoomView
 from gate.core.standin import Admission
 from gate.core.words import Reason, RoomMode
@@ -157,7 +157,7 @@ class Line:
         """
         self._terms = terms
         now = self._clock()
-        if now - ticket.joined / 1000 > TICKET_LIFE:
+        if is_over(ticket.joined / 1000, terms.opens, now):
             return Entry("spent", ticket)
         if ticket.number < AWAY:
             self.memory.saw_ticket(self.name, ticket.epoch, ticket.number)
@@ -213,10 +213,12 @@ class Line:
         """A place in the invitation's group, the same for the same ``ticket``: the one that its bearer has already, if any. It
         replaces that. None: as many have come with this invitation as may. Raises :class:`StoreUnavailable`."""
         self._terms = terms
-        ids = [self._new_id()] if ticket is None else [ticket.id, self._new_id()]
+        bearers = [(self._new_id(), 0, 0)]
+        if ticket is not None:
+            bearers.insert(0, (ticket.id, ticket.epoch, ticket.number))
         used = invitation.id, invitation.uses, invitation.expires
-        for id_ in ids:
-            status, number, epoch = await self._run("invite", terms, id_, tag_of(invitation.group), *used)
+        for id_, *old in bearers:
+            status, number, epoch = await self._run("invite", terms, id_, tag_of(invitation.group), *used, *old)
             if status == b"invited":
                 mine = self._ticket(id_, int(epoch), int(number))
                 return Entry("waiting", mine, retry_after=LINE_RETRY, reason=self._refusal(terms, self._clock()) or Reason.LINE)

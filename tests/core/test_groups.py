@@ -143,6 +143,22 @@ def test_an_invitation_has_so_many_uses_and_one_ticket_needs_one():
     assert invite("a") == "spent"
 
 
+def test_a_turn_takes_the_place_of_a_common_number_also_of_one_that_the_ticket_was_moved_to():
+    ledger, terms = Ledger(), Terms(100, 1, groups=(("members", 0.3),))
+    first, epoch = ledger.lease(NOW, terms, NOTHING, 3)
+    ledger.moved["a"] = epoch, first + 1
+    place = ledger.invite(NOW, terms, NOTHING, "a", tag_of("members"), "spring", 0, (epoch, first))
+    assert isinstance(place, tuple)
+    assert ledger.invite(NOW, terms, NOTHING, "a", tag_of("members"), "spring", 0, (epoch, first)) == place, "a double click"
+    for number in (first, first + 1):
+        later = NOW + number * SECOND
+        assert ledger.claim(later, terms, NOTHING, Ticket("r", epoch, number, 0, "a")).status == "spent"
+    member = Ticket("r", place[1], place[0], 0, "a")
+    assert ledger.claim(NOW + 5 * SECOND, terms, NOTHING, member).status == "entered"
+    assert ledger.claim(NOW + 6 * SECOND, terms, NOTHING, Ticket("r", epoch, first + 2, 0, "b")).status == "entered"
+    assert ledger.invite(NOW + 7 * SECOND, terms, NOTHING, "b", tag_of("members"), "x", 0, (epoch, first + 2)) == "spent"
+
+
 def test_a_member_whose_group_the_store_forgot_stands_in_front():
     terms = Terms(1, 1, groups=(("members", 0.3),))
     old = Ledger()

@@ -1,6 +1,7 @@
 """Presence, groups, stock and what is kept of a line that was lost, on a real store."""
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -117,6 +118,30 @@ async def test_an_invitation_gives_a_place_in_its_group(line: Line) -> None:
     newer = await line.invite(replace(invitation, id="autumn", uses=0), terms, entry.ticket)
     assert newer is not None
     assert newer.ticket.id != entry.ticket.id, "that one's pass is in use"
+
+
+async def test_a_turn_in_a_group_takes_the_place_of_a_common_number(line: Line) -> None:
+    """One ticket is one pass, whichever of its numbers is shown first."""
+    terms = replace(TERMS, groups=(("members", 0.5),), session=0.05)
+    invitation = Invitation(line.name, "members", "spring", 0, 2 * 10**9)
+    await numbered(line, 2)
+    first, second = (Ticket(line.name, line.state.epoch, number, int(time.time() * 1000), f"t{number}") for number in (1, 2))
+    invited = await line.invite(invitation, terms, first)
+    assert invited is not None
+    assert invited.ticket.id == first.id
+    await let_pass(line, 10)
+    await line.tick(terms)
+    assert (await line.claim(first, terms)).status == "spent"
+    assert (await line.claim(invited.ticket, terms)).status == "entered"
+    await let_pass(line, 10)  # its seat is over
+    for ticket in (first, invited.ticket):
+        assert (await line.claim(ticket, terms)).status == "spent"
+    assert (await line.claim(second, terms)).status == "entered"
+    await let_pass(line, 10)
+    later = await line.invite(invitation, terms, second)
+    assert later is not None
+    assert later.ticket.id != second.id, "that one has had its pass"
+    assert (await line.claim(second, terms)).status == "spent"
 
 
 async def test_a_flood_of_words_about_the_stock_is_few_calls_and_the_newest_counts(

@@ -195,9 +195,11 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                 case "invite":
                     index, group, uses = value
                     issued += 1
-                    id_ = pick(index).id if index > 25 else f"g{issued}"
-                    status, number, epoch = scripts.run("invite", terms, memory, id_, tag_of(group), group, uses, 2 * 10**9)
-                    place = ledger.invite(scripts.raw, terms, memory, id_, tag_of(group), group, uses)
+                    known = pick(index) if index > 20 else Ticket(scripts.room, 0, 0, 0, f"g{issued}")
+                    id_, old = known.id, (known.epoch, known.number)
+                    told = scripts.run("invite", terms, memory, id_, tag_of(group), group, uses, 2 * 10**9, *old)
+                    status, number, epoch = told
+                    place = ledger.invite(scripts.raw, terms, memory, id_, tag_of(group), group, uses, old)
                     assert place == ((int(number), int(epoch)) if status == b"invited" else status.decode())
                     if status == b"invited":
                         tickets.append(Ticket(scripts.room, int(epoch), int(number), 0, id_))
