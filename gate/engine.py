@@ -18,7 +18,7 @@ from gate.attempt import Lane, Shop
 from gate.core.address import Trust
 from gate.core.answer import Answer, Fields
 from gate.core.breaker import Breaker
-from gate.core.cookies import TICKET_AGE, set_cookie
+from gate.core.cookies import TICKET_AGE, set_cookie, ticket_age
 from gate.core.credentials import KeyRing, Pass
 from gate.core.decide import STORE_RETRY, client_of, decide, first_limit, is_foreign_form, limits_of, may_enter
 from gate.core.decision import Ask, Claim, Decision, Entry, Hit, Join, Told
@@ -43,6 +43,7 @@ from gate.web.metrics import Tally
 from gate.web.pages import Pages
 
 FORM_LIMIT = Limit.model_validate({"match": "/__gate/notify-me", "rate": "5/minute", "by": "address"})
+INVITATION_LIMIT = Limit.model_validate({"match": "/__gate/rooms/*/invitation", "rate": "30/minute", "by": "address"})
 RENEWALS_KEPT = 4096
 STOCK = 10**9  # pieces, the most that a shop can say
 STORE_LOST = 1.5  # seconds without a word until the store counts as away: one late answer sends nobody to the end of a pause
@@ -278,12 +279,16 @@ class Engine:
     async def invite(self, visit: Visit, invitation: Invitation) -> Decision | None:
         """What the bearer of ``invitation`` gets at its room, in place of an ordinary ticket. None: it is used up.
 
-        Nothing is used where the visitor may go on anyway, or nobody may.
+        Nothing is used where the visitor may go on anyway, or nobody may; the room's limits count it as they count a join, and
+        so does one of our own, since an invitation may have any number of uses.
         """
         room = self.settings.rooms[invitation.room]
         asked = may_enter(visit, self.snapshot, room, Told())
         if isinstance(asked, Decision) and asked.outcome is not Outcome.WAIT and asked.reason is not Reason.LINE_FULL:
             return asked
+        limited = await self._limited(visit, [*self._limits_of[room.name], INVITATION_LIMIT])
+        if limited is not None:
+            return limited
         try:
             entry = await self._lines[room.name].invite(invitation, self.terms(room), visit.tickets.get(room.name))
         except StoreUnavailable:
@@ -293,6 +298,14 @@ class Engine:
         decision = may_enter(visit, self.snapshot, room, Told(entry=entry))
         assert isinstance(decision, Decision)  # noqa: S101 - nothing is left to ask
         return decision
+
+    async def _limited(self, visit: Visit, limits: list[Limit]) -> Decision | None:
+        """Counts a request by all of these limits, up to the first that is used up."""
+        told = Told()
+        while isinstance(asked := first_limit(visit, limits, told), Hit):
+            quota = await self._quotas.hit(asked.limit, asked.client)
+            told = replace(told, quotas={**told.quotas, asked.limit.name: quota})
+        return asked
 
     async def hit_form(self, visit: Visit) -> bool:
         """May this client send the e-mail form once more? Without the store this worker counts for itself."""
@@ -350,7 +363,8 @@ class Engine:
             old = self.now() - ticket.joined / 1000 > TICKET_AGE / 2  # who still comes keeps it: its cookie lives on
             if (old or visit.tickets.get(ticket.room) != ticket) and not is_foreign_form(visit):
                 token = self.keyring.sign_ticket(ticket)
-                fields.append(set_cookie("ticket", ticket.room, token, TICKET_AGE, secure=secure))
+                age = ticket_age(self.now(), self.snapshot.rooms[ticket.room].opens)
+                fields.append(set_cookie("ticket", ticket.room, token, age, secure=secure))
         granted = decision.granted or (self._renew(decision) if decision.renew else None)
         if granted is not None:
             age = max(1, int(granted.expires - self.now()))

@@ -198,7 +198,7 @@ class Endpoints:
             return response(followed)
         if visit.accepts == "json":
             return self._standing(visit, followed, name, waiting=200)
-        if followed.outcome is Outcome.CLOSED:
+        if followed.outcome in (Outcome.CLOSED, Outcome.LIMIT):
             return self._page(visit, followed, name, back)
         return self._go(visit, followed, back, silent=True)
 

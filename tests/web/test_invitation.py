@@ -7,7 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
+from gate.core.decision import Quota
 from gate.core.invitations import Invitation, sign_invitation
+from gate.core.settings import Limit
 from gate.core.words import RoomMode
 from tests.web.conftest import ROOM
 
@@ -115,6 +117,34 @@ async def test_nothing_is_used_where_nobody_gets_in_or_everybody(gate):
     assert (await gate.ask("GET", link(gate), **NAVIGATES)).status == 503
     gate.order(RoomMode.OPEN)
     assert (await gate.ask("GET", link(gate), **NAVIGATES)).status == 303
+    assert gate.room.calls == []
+
+
+async def test_a_link_with_any_number_of_uses_is_bounded_for_each_client(gate):
+    counted: dict[str, int] = {}
+
+    async def hit(limit: Limit, client: str) -> Quota:
+        counted[client] = counted.get(client, 0) + 1
+        return Quota(counted[client] <= limit.rate.amount, limit.rate.amount, 60, 0, 30.0)
+
+    gate.quotas.hit = hit
+    everybody = link(gate, replace(MEMBERS, uses=0))
+    statuses = [(await gate.ask("GET", everybody, cookies=False, **NAVIGATES)).status for _ in range(32)]
+    assert statuses == [303] * 30 + [429] * 2
+    assert gate.room.calls == ["invite"] * 30
+    reply = await gate.ask("GET", everybody, cookies=False, **JSON)
+    assert (reply.status, reply["retry-after"]) == (429, "30")
+
+
+async def test_a_limit_on_what_the_room_guards_counts_its_invitations(make_gate):
+    limits = [{"match": "/checkout/**", "rate": "1/minute"}, {"match": "/search", "rate": "1/minute"}]
+    gate = make_gate(rooms={"checkout": {**ROOM, "groups": {"members": {"share": "50%"}}}}, limits=limits)
+
+    async def hit(limit: Limit, client: str) -> Quota:
+        return Quota(limit is not gate.engine.settings.limits[0], 1, 60, 0, 30.0)
+
+    gate.quotas.hit = hit
+    assert (await gate.ask("GET", link(gate), **NAVIGATES)).status == 429
     assert gate.room.calls == []
 
 
