@@ -9,6 +9,7 @@ _INSTANT = re.compile(
     r"(?P<date>\d{4}-\d{2}-\d{2})[T ](?P<time>\d{2}:\d{2}(?::\d{2})?)"
     r"\s*(?P<offset>Z|[+-]\d{2}:\d{2})?(?:\s+(?P<zone>[A-Za-z_/+-]+\d*))?"
 )
+_FIRST = 946_684_800  # 2000-01-01; a smaller number is a year or a slip, not Unix seconds
 _ADVICE = "write 2026-11-27T11:00:00Z, 2026-11-27T12:00:00+01:00 or 2026-11-27 12:00 Europe/Berlin"
 
 
@@ -18,7 +19,7 @@ def parse_instant(value: Any) -> float:
     Which of two equal wall-clock times was meant cannot be known (PEP 495), and a sale that opens an hour early is a sale that
     is over when its visitors come.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= _FIRST:
         return float(value)
     text = str(value).strip()
     found = _INSTANT.fullmatch(text)

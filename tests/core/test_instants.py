@@ -35,6 +35,8 @@ def test_a_time_and_its_place_are_an_instant(text, instant):
         ("2026-11-27 12:00 Europe/Atlantis", "not a time zone"),
         ("2026-11-27 12:00 ../etc/passwd", "not a point in time"),
         ("noon", "not a point in time"),
+        (2026, "not a point in time"),
+        (True, "not a point in time"),
     ],
 )
 def test_what_is_no_instant_is_explained(text, said):
