@@ -130,13 +130,13 @@ def _sentences(before: Outlook, after: Outlook) -> Iterator[str]:
         yield _compared("Wait of the last in line", before.last.text, after.last.text)
         if after.empty is not None:
             then, now = _when(after.empty), _when(before.empty)
-            yield f"If nobody else came, the line would be empty {then}{'' if then == now else f' (as things are: {now})'}."
+            yield f"If nobody else came, the line would be empty {then}{'' if then == now else f' (without the change: {now})'}."
     else:
         yield "Nobody is in line."
 
 
 def _compared(what: str, now: str, then: str) -> str:
-    return f"{what}: {now}, with or without the change." if now == then else f"{what}: {then} (as things are: {now})."
+    return f"{what}: {now}, with or without the change." if now == then else f"{what}: {then} (without the change: {now})."
 
 
 def _when(empty: Empty | None) -> str:

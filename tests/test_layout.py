@@ -11,7 +11,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # what each layer may import from the package, besides itself; the composition root and the commands may import all
 ALLOWED = {
     "core": set(),
-    "store": {"core", "process"},
+    "store": {"core", "private", "process"},
     "wire": {"core"},
     "web": {"core", "operators", "preview", "private", "resources", "status"},
     "edges": {"core"},

@@ -122,5 +122,5 @@ def test_a_room_that_is_sold_out_by_order_takes_nobody_until_there_is_more(gate:
     assert all(fetch(gate.url + "/checkout", headers=JSON).decision.endswith("reason=sold-out") for _ in range(10))
     assert 'gate_room_left{room="checkout"} 0.0' in fetch(gate.operator_url + "/metrics").text
     done = gate.command("room", "checkout", "--left", "shop")
-    assert "Wait of a newcomer: at once (as things are: no entry: sold out)." in done.stdout
+    assert "Wait of a newcomer: at once (without the change: no entry: sold out)." in done.stdout
     eventually(lambda: Person(gate).enters(), 10, what="there is more to sell")
