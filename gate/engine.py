@@ -55,6 +55,10 @@ _PRIVATE: Fields = (
 )
 
 
+def _is_stock(number: bytes) -> bool:
+    return number.isdigit() and len(number) <= len(str(STOCK)) and int(number) <= STOCK  # Python reads 4300 digits at most
+
+
 class Meter(Protocol):
     """What the engine reports; :mod:`gate.web.metrics` counts it."""
 
@@ -430,7 +434,7 @@ class Engine:
             word, _, number = command.strip().partition(b"=")
             if word == b"release" and carried is not None:
                 self._later(self._lines[carried.room].release(carried.id))
-            elif word == b"left" and decision.room is not None and number.isdigit() and int(number) <= STOCK:
+            elif word == b"left" and decision.room is not None and _is_stock(number):
                 self._lines[decision.room].stock(int(number))
 
     def _later(self, work: Coroutine[Any, Any, Any]) -> None:

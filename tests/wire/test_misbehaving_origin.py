@@ -295,6 +295,7 @@ async def test_a_routes_fallback_replaces_a_failure(start):
         ("/checkout/done", [b"left=40", b"Release , LEFT=39"], [40, 39]),
         ("/checkout/done", [b"left=0"], [0]),
         ("/checkout/done", [b"left=", b"left=-1", b"left=1e3", b"left=99999999999", b"left", b"unknown=3"], []),
+        pytest.param("/checkout/done", [b"left=" + b"1" * 5000, b"left=3"], [3], id="too many digits to read"),
         ("/about", [b"left=40"], []),  # of which room?
     ],
     ids=str,
