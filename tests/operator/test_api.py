@@ -250,7 +250,8 @@ def test_a_preview_tells_the_wait_and_changes_nothing(gate: Listener) -> None:
         assert 0 < after[who]["low"] < before[who]["low"] < before[who]["high"]
         assert after[who]["high"] < before[who]["high"]
     assert found["time"] < after["empty"]["earliest"] < before["empty"]["earliest"]
-    assert found["text"][0] == f"Wait of a newcomer: {after['newcomer']['text']} (without the change: {before['newcomer']['text']})."
+    then, now = after["newcomer"]["text"], before["newcomer"]["text"]
+    assert found["text"][0] == f"Wait of a newcomer: {then} (without the change: {now})."
     status = gate.api("GET", "/api/v1/status").json()
     assert (status["version"], status["rooms"][0]["rate"]) == (0, "120/minute")
     assert gate.api("GET", "/api/v1/audit").json()["entries"] == []

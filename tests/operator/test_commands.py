@@ -127,7 +127,8 @@ def test_seed_and_commitment_are_never_cut_off(gate: Listener) -> None:
 def test_what_a_change_does_to_the_wait_is_said_before_and_after(gate: Listener) -> None:
     tried = run(gate, "room", "checkout", "--rate", "240/minute", "--dry-run")
     assert tried.code == 0
-    assert re.match(r"Wait of a newcomer: \d+ to \d+ minutes \(without the change: \d+ to \d+ minutes\)\.\n", tried.out)
+    minutes = r"\d+ to \d+ minutes"
+    assert re.match(rf"Wait of a newcomer: {minutes} \(without the change: {minutes}\)\.\n", tried.out)
     assert re.search(r"the line would be empty between \d\d:\d\d and \d\d:\d\d UTC", tried.out)
     assert ordered(gate) == RoomOrders()
     as_json = json.loads(run(gate, "room", "checkout", "--rate", "240/minute", "--dry-run", "--json").out)
