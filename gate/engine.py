@@ -18,7 +18,7 @@ from gate.attempt import Lane, Shop
 from gate.core.address import Trust
 from gate.core.answer import Answer, Fields
 from gate.core.breaker import Breaker
-from gate.core.cookies import TICKET_AGE, set_cookie
+from gate.core.cookies import TICKET_AGE, set_cookie, ticket_age
 from gate.core.credentials import KeyRing, Pass
 from gate.core.decide import STORE_RETRY, client_of, decide, first_limit, is_foreign_form, limits_of, may_enter
 from gate.core.decision import Ask, Claim, Decision, Entry, Hit, Join, Told
@@ -367,7 +367,8 @@ class Engine:
             old = self.now() - ticket.joined / 1000 > TICKET_AGE / 2  # who still comes keeps it: its cookie lives on
             if (old or visit.tickets.get(ticket.room) != ticket) and not is_foreign_form(visit):
                 token = self.keyring.sign_ticket(ticket)
-                fields.append(set_cookie("ticket", ticket.room, token, TICKET_AGE, secure=secure))
+                age = ticket_age(self.now(), self.snapshot.rooms[ticket.room].opens)
+                fields.append(set_cookie("ticket", ticket.room, token, age, secure=secure))
         granted = decision.granted or (self._renew(decision) if decision.renew else None)
         if granted is not None:
             age = max(1, int(granted.expires - self.now()))

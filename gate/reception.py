@@ -8,7 +8,7 @@ nothing), and the answer is made but for the place in line.
 from typing import Protocol
 
 from gate.core.answer import Fields
-from gate.core.cookies import TICKET_AGE, set_cookie
+from gate.core.cookies import set_cookie, ticket_age
 from gate.core.credentials import KeyRing, Ticket
 from gate.core.decide import decide
 from gate.core.decision import Decision, Entry, Join, Told
@@ -107,7 +107,8 @@ class Greeting:
         self._keyring = engine.keyring
         self._tally = engine.meter.tally(decision)
         room = decision.room or ""
-        name, cookie = set_cookie("ticket", room, _GAP, TICKET_AGE, secure=visit.scheme == "https")
+        age = ticket_age(engine.snapshot.taken, engine.snapshot.rooms[room].opens)
+        name, cookie = set_cookie("ticket", room, _GAP, age, secure=visit.scheme == "https")
         self._own = b"%%b: %%b\r\n%b: %b\r\n" % (name, cookie.replace(_GAP.encode(), b"%b"))
         self._welcome = engine.pages.welcome(visit, decision, engine.snapshot.rooms[room], engine.snapshot.taken, to)
         self.status = self._welcome.status

@@ -1,16 +1,23 @@
 """Names and attributes of the gate's cookies (RFC 6265bis)."""
 
+import math
 import re
 from typing import Literal
 
 Kind = Literal["ticket", "pass"]
-TICKET_AGE = 86_400  # seconds; a closed tab keeps its place for a day
+TICKET_AGE = 86_400  # seconds; a closed tab keeps its place for a day, from the opening if that is still to come
+TICKET_AGE_MOST = 30 * 86_400
 _OURS = re.compile(rb"(?:__(?:host|secure)-)?gate_(?:ticket|pass)_", re.IGNORECASE)
 
 
 def cookie_name(kind: Kind, room: str, *, secure: bool) -> str:
     """``gate_pass_checkout``; over https with the ``__Host-`` prefix, so that no sibling domain can set it."""
     return f"{'__Host-' if secure else ''}gate_{kind}_{room}"
+
+
+def ticket_age(now: float, opens: float) -> int:
+    """Max-Age, seconds, of a ticket for a room that opens at ``opens`` (Unix time)."""
+    return min(TICKET_AGE_MOST, TICKET_AGE + max(0, math.ceil(opens - now)))
 
 
 def set_cookie(kind: Kind, room: str, token: str, max_age: int, *, secure: bool) -> tuple[bytes, bytes]:

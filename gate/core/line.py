@@ -12,7 +12,8 @@ from gate.core.words import RoomMode
 AWAY = 2**37  # numbers from here on are times, given without the store
 AWAY_ORIGIN = 1_767_225_600_000  # 2026-01-01, Unix milliseconds
 GROUPED = 2**45  # numbers from here on are turns in a group: 1024 * turn + the group's tag
-TICKET_LIFE = 3 * 86400.0  # seconds; the marks of used tickets are kept for a day longer
+TICKET_LIFE = 3 * 86400.0  # seconds from when it was given, or from the opening;
+TICKET_MOST = 33 * 86400.0  # but no more than these. The marks of used tickets are kept for a day longer
 RATE_WINDOW = 60.0  # seconds over which admissions are measured
 RATE_LEAST = 5.0  # and the least from which a rate is told
 
@@ -97,6 +98,12 @@ class Remembered:
     drawn: int = 0
     seed: str = ""
     left: int | None = None
+
+
+def is_over(joined: float, opens: float, now: float) -> bool:
+    """Is a ticket too old to enter with? It waits for the opening of a room, but not for the one of the next sale: as long as
+    it counts at all, the store knows whether it was used."""
+    return now - joined > TICKET_MOST or now - max(joined, opens) > TICKET_LIFE
 
 
 def away_number(now: float) -> int:

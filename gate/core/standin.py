@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
 from gate.core.ledger import Ledger, Word
-from gate.core.line import TICKET_LIFE, Remembered, RoomState, Terms
+from gate.core.line import TICKET_LIFE, Remembered, RoomState, Terms, is_over
 from gate.core.words import Reason
 
 PART = 4, 5  # of the rate is shared out; the rest is for a gate that is cut off alone, and adds its share to the store's
@@ -115,7 +115,7 @@ class StandIn:
         if known is not None:
             over = known.expires <= now
             return Word("spent" if over else "entered", ticket.number, ticket.epoch, round(known.expires * SECOND))
-        if now - ticket.joined / 1000 > TICKET_LIFE:
+        if is_over(ticket.joined / 1000, terms.opens, now):
             return Word("spent", ticket.number, ticket.epoch)
         mine, left = self._mine(now, ticks, terms)
         word = self._ledger.claim(round(now * SECOND), mine, self._remembered(ticks), ticket, turn)

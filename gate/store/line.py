@@ -15,7 +15,7 @@ from gate.core.decide import FULL_RETRY, HOLD_RETRY
 from gate.core.decision import Entry
 from gate.core.draw import SEED_BYTES, drawn_place
 from gate.core.invitations import Invitation
-from gate.core.line import AWAY, GROUPED, TICKET_LIFE, Remembered, RoomState, Terms, Throughput, away_number, tag_of
+from gate.core.line import AWAY, GROUPED, Remembered, RoomState, Terms, Throughput, away_number, is_over, tag_of
 from gate.core.snapshot import RoomView
 from gate.core.standin import Admission
 from gate.core.words import Reason, RoomMode
@@ -157,7 +157,7 @@ class Line:
         """
         self._terms = terms
         now = self._clock()
-        if now - ticket.joined / 1000 > TICKET_LIFE:
+        if is_over(ticket.joined / 1000, terms.opens, now):
             return Entry("spent", ticket)
         if ticket.number < AWAY:
             self.memory.saw_ticket(self.name, ticket.epoch, ticket.number)

@@ -2,13 +2,23 @@
 
 import pytest
 
-from gate.core.line import AWAY, RATE_LEAST, RATE_WINDOW, Throughput, away_number
+from gate.core.line import AWAY, RATE_LEAST, RATE_WINDOW, TICKET_LIFE, TICKET_MOST, Throughput, away_number, is_over
 
 
 def test_numbers_given_without_the_store_are_ordered_by_time():
     numbers = [away_number(1.79e9 + k * 0.01) for k in range(100)]
     assert numbers == sorted(numbers)
     assert min(numbers) >= AWAY
+
+
+def test_a_ticket_lasts_from_the_opening_but_not_to_the_next_sale():
+    day = 86400.0
+    assert not is_over(0, 0, TICKET_LIFE)
+    assert is_over(0, 0, TICKET_LIFE + 1)
+    assert not is_over(0, 20 * day, 20 * day + TICKET_LIFE)
+    assert is_over(0, 20 * day, 20 * day + TICKET_LIFE + 1)
+    assert not is_over(19 * day, 4 * day, 22 * day)
+    assert is_over(0, TICKET_MOST, TICKET_MOST + 1)
 
 
 class TestThroughput:

@@ -172,6 +172,8 @@ def test_the_same_ticket_is_one_pass_until_that_is_over() -> None:
     assert len(room.admitted) == 1
     assert room.claim(NOW + 602, 602, PLENTY, ticket(1)).status == "spent"
     assert room.claim(NOW, 0, PLENTY, ticket(2, NOW - TICKET_LIFE - 1)).status == "spent"
+    old = ticket(2, NOW - TICKET_LIFE - 1)
+    assert room.claim(NOW, 0, replace(PLENTY, opens=NOW - 60), old).status == "entered", "it came before the opening"
 
 
 def test_seats_are_those_that_were_free_divided_and_never_more() -> None:

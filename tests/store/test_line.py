@@ -4,12 +4,13 @@ import asyncio
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from gate.core.blocks import DROPPED
 from gate.core.credentials import Ticket
-from gate.core.line import AWAY, TICKET_LIFE, RoomState, Terms
+from gate.core.line import AWAY, TICKET_LIFE, TICKET_MOST, RoomState, Terms
 from gate.core.wait import JITTER, NEAR
 from gate.core.words import Reason, RoomMode
 from gate.store.embedded import Embedded
@@ -163,6 +164,22 @@ async def test_a_ticket_of_last_week_is_spent(link: Link, room: str) -> None:
     line = make_line(link, room)
     old = Ticket(room, 1, 1, int((time.time() - TICKET_LIFE - 1) * 1000), "old")
     assert (await line.claim(old, TERMS)).status == "spent"
+
+
+async def test_who_came_days_before_the_opening_enters_then(line: Line) -> None:
+    """And that a ticket was used is known for longer than any ticket counts."""
+    opened = replace(TERMS, opens=time.time() - 60)
+    first, second = await stand(line, opened, 2)
+    await let_pass(line, 60)
+    assert (await line.claim(days_old(first, 9), opened)).status == "entered"
+    assert (await line.claim(days_old(second, 9), replace(opened, opens=opened.opens - TICKET_LIFE))).status == "spent"
+    assert (await line.claim(days_old(second, 34), opened)).status == "spent", "it was for an earlier sale"
+    used = f"{keys_of(line.name)[5]}:{first.epoch}:0"
+    assert await line.link.command("TTL", used) > TICKET_MOST
+
+
+def days_old(ticket: Ticket, days: float) -> Ticket:
+    return Ticket(ticket.room, ticket.epoch, ticket.number, ticket.joined - round(days * 86_400_000), ticket.id)
 
 
 @pytest.mark.slow

@@ -1,7 +1,10 @@
 """The engine: what feeds health, breakers and shedding, whose cookies are set, and who may join."""
 
 import time
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+
+import pytest
 
 from gate.core.credentials import Pass, Ticket
 from gate.core.decision import Decision, Entry, Quota
@@ -9,6 +12,7 @@ from gate.core.path import canonical
 from gate.core.settle import Result, Trouble
 from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason
+from tests.web.conftest import ROOM
 
 FORWARD = Decision(Outcome.FORWARD, Reason.UNGUARDED)
 
@@ -207,6 +211,15 @@ async def test_the_ticket_of_one_who_waits_for_days_outlives_its_first_cookie(ga
             reply = await gate.ask("GET", path, cookies=False, cookie=cookie)
             assert reply["gate-decision"].startswith("wait")
             assert [field.startswith(cookie + "; Max-Age=86400;") for field in reply.all("set-cookie")] == [True] * again
+
+
+async def test_a_ticket_for_a_room_that_opens_later_is_kept_until_a_day_after(make_gate):
+    for days, least in ((4, 5), (60, 30)):
+        opens = datetime.now(UTC) + timedelta(days=days)
+        gate = make_gate(rooms={"checkout": {**ROOM, "opens": f"{opens:%Y-%m-%dT%H:%M:%SZ}"}})
+        reply = await gate.ask("GET", "/checkout", cookies=False)
+        (age,) = (int(part.partition("=")[2]) for part in reply["set-cookie"].split("; ") if part.startswith("Max-Age"))
+        assert age == pytest.approx(least * 86400, abs=60)
 
 
 async def test_an_entered_claim_gives_the_pass_and_takes_the_ticket_away(gate):

@@ -37,12 +37,13 @@ local why = refusal()
 if why then return answer('waiting', '0', pause(why), pause(why), why) end
 if number <= line.drawn and tonumber(mine(5)) ~= line.drawn then return in_line(SECOND, SECOND) end -- drawn a moment ago
 
--- Is it called, and where does it stand? A member whose group the store has forgotten stands in front.
+-- Is it called, and where does it stand? A member whose group, or whose turn in it, the store has
+-- forgotten is called; without its group it stands in front.
 local place, first, group = turn_of, false, nil
 if number >= GROUPED then
   local turn_there = math.floor((number - GROUPED) / 1024)
   group = group_of((number - GROUPED) % 1024)
-  local function is_called() return epoch < line.epoch or not group or turn_there <= group.serving end
+  local function is_called() return not group or turn_there <= group.serving or turn_there > group.last end
   if not is_called() then call_ahead() end
   if not is_called() then
     local wait = 20 * SECOND
@@ -73,7 +74,7 @@ else
       line.last = line.last + 1
       epoch, number, place = line.epoch, line.last, line.last
       redis.call('ZADD', MOVED, whole(epoch * MOVING + number), id)
-      redis.call('EXPIRE', MOVED, 4 * DAY)
+      redis.call('EXPIRE', MOVED, MARKS)
       call_ahead()
       if place > line.serving then return in_line(2 * SECOND, 2 * SECOND) end
     end

@@ -337,7 +337,7 @@ local function call_groups(room)
         redis.call('ZADD', key, heard, id)
         coming = coming + 1
       end
-      redis.call('EXPIRE', key, 4 * DAY)
+      redis.call('EXPIRE', key, MARKS)
       redis.call('ZREMRANGEBYSCORE', INVITED, low, high)
       group.serving = group.serving + many
     end

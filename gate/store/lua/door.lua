@@ -22,7 +22,7 @@ end
 local function mark_knocked(epoch, place)
   local key, bit = bits_of(epoch, place)
   if redis.call('SETBIT', key, bit, 1) == 1 then return false end
-  redis.call('EXPIRE', key, 4 * DAY)
+  redis.call('EXPIRE', key, MARKS)
   return true
 end
 

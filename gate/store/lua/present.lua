@@ -19,5 +19,5 @@ for i = OWN + 2, #ARGV do
     end
   end
 end
-for key in pairs(written) do redis.call('EXPIRE', key, 4 * DAY) end
+for key in pairs(written) do redis.call('EXPIRE', key, MARKS) end
 return close()

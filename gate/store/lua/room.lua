@@ -68,7 +68,7 @@ local GROUPED = 35184372088832 -- 2^45: numbers from here on are turns in a grou
 local BEHIND = 8796093022208 -- 2^43: members of groups stand from here on, until it is their group's turn
 local MOVING = 1099511627776 -- 2^40: a number of another epoch is this much further
 local PURGE = 1000         -- entries cleaned up per call
-local DAY = 86400
+local MARKS = 34 * 86400  -- seconds; outlives every ticket by a day (gate/core/line.py)
 
 local t, raw               -- room time and the store's clock, microseconds
 local line                 -- the hash
@@ -164,11 +164,11 @@ end
 local function mark_spent(id, epoch, number)
   if number >= AWAY then
     redis.call('ZADD', SPENT, whole(t), id)
-    redis.call('EXPIRE', SPENT, 4 * DAY)
+    redis.call('EXPIRE', SPENT, MARKS)
   else
     local key, bit = bits_of(epoch, number)
     redis.call('SETBIT', key, bit + 1, 1)
-    redis.call('EXPIRE', key, 4 * DAY)
+    redis.call('EXPIRE', key, MARKS)
   end
 end
 

@@ -11,7 +11,7 @@
 open()
 local keep = line.longest + 60 * SECOND
 redis.call('ZREMRANGEBYSCORE', REVOKED, '-inf', '(' .. whole(t - keep))
-redis.call('ZREMRANGEBYSCORE', SPENT, '-inf', '(' .. whole(t - 4 * DAY * SECOND))
+redis.call('ZREMRANGEBYSCORE', SPENT, '-inf', '(' .. whole(t - MARKS * SECOND))
 redis.call('ZREMRANGEBYSCORE', LEFT, '-inf', whole(line.worked - KEEPS))
 redis.call('ZREMRANGEBYSCORE', MOVED, '-inf', whole(line.epoch * MOVING + line.forfeit))
 call_ahead()

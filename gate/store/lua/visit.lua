@@ -115,7 +115,7 @@ local function purge()
       end
       redis.call('ZADD', LEFT, whole(line.worked), id)
     end
-    redis.call('EXPIRE', LEFT, 4 * DAY)
+    redis.call('EXPIRE', LEFT, MARKS)
     redis.call('ZREM', DUE, unpack(overdue))
     redis.call('ZREM', READY, unpack(overdue))
   end
