@@ -69,7 +69,7 @@ def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> 
     """
     if ticket.number >= GROUPED:
         return _place_in_group(ticket, view)
-    if ticket.number >= AWAY or ticket.epoch > view.epoch or is_undrawn(ticket, view):
+    if ticket.number >= AWAY or ticket.epoch > view.epoch or (view.draw and is_undrawn(ticket, view)):
         return None
     forgotten = view.has_forgotten(ticket.number, ticket.epoch)
     number = view.base + 1 if forgotten else view.turn_of(ticket.number)

@@ -43,7 +43,7 @@ def standing(
     if place is not None and place.low is not None and place.high is not None and state in ("line", "called"):
         wait = round(place.low), round(place.high)
     number = ticket.number if ticket.number < AWAY else None
-    turn = view.turn_of(ticket.number) if place is not None and number is not None else None
+    turn = None if place is None or number is None else view.turn_of(number) if view.drawn else number
     ahead = place.ahead if place is not None else None
     return Standing(state, number, turn, ticket.epoch, ahead, wait, round(retry_after(decision, place, state, draw), 2))
 
