@@ -334,6 +334,14 @@ def check_grace(seconds: float) -> float:
     return seconds
 
 
+def check_closed(seconds: float) -> float:
+    if seconds < 5:
+        raise ValueError(
+            f"{format_duration(seconds)} may be a worker that stood still, and no outage; write 5s or more, better 30s"
+        )
+    return seconds
+
+
 def check_client(value: str) -> str:
     if not re.fullmatch(r"address|pass|header:[A-Za-z0-9-]+", value):
         words = {"ip": "address", "addr": "address", "client": "address", "cookie": "pass", "session": "pass", "user": "pass"}

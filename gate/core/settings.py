@@ -33,6 +33,7 @@ from gate.core.notation import (
     Store,
     Trusted,
     check_client,
+    check_closed,
     check_colour,
     check_grace,
     check_language,
@@ -203,7 +204,8 @@ class Room(Model):
     closes: Instant | None = None
     """From then on nobody new enters, and the page says that the sale is over."""
     maximum: Positive | None = None
-    """The longest line; who comes when it is full gets no place, and a page that says so."""
+    """The longest line; who comes when it is full gets no place, and a page that says so. Wants a limit per client on the same
+    paths: without one, a client that sends no cookies can fill it alone."""
     grace: Annotated[Duration, AfterValidator(check_grace)] = 3600.0
     """Who was called and did not come in this time stands at the end of the line again; until then the next token is theirs."""
     groups: dict[GroupName, Group] = {}
@@ -221,8 +223,8 @@ class Room(Model):
 class WithoutStore(Model):
     """Who enters while the store is away. Passes in hand go on in any case, and tickets are given."""
 
-    closed: Duration = 30.0
-    """For so long nobody new: most outages are shorter."""
+    closed: Annotated[Duration, AfterValidator(check_closed)] = 30.0
+    """For so long nobody new, at least 5s: most outages are shorter."""
     then: Literal["local", "closed"] = "local"
     """`local`: each worker lets its part of 80 % of the rate in, in order as far as it knows it. `closed`: still nobody."""
     gates: Positive = 1

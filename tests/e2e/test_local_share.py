@@ -17,7 +17,7 @@ from tests.stores import StoreServer
 
 pytestmark = pytest.mark.slow
 
-CLOSED = 2.0
+CLOSED = 5.0
 RATE, BURST = 8, 16
 AWAY = 12.0  # seconds in which the share is used
 
