@@ -242,8 +242,10 @@ class Line:
     async def tick(self, terms: Terms) -> RoomState:
         """Calls whom it is time to call and tells the room's state. Raises :class:`StoreUnavailable`."""
         self._terms = terms
+        birth = self.state.birth
         upto, keep, *ids = await self._run("tick", terms, self._since)
-        self._since = upto.decode() if isinstance(upto, bytes) else str(upto)
+        if self.state.birth == birth:
+            self._since = upto.decode() if isinstance(upto, bytes) else str(upto)
         until = self.state.now + int(keep) / 1e6
         for id_ in ids:
             self._revoked[id_.decode()] = max(until, self._revoked.get(id_.decode(), 0.0))  # some passes live longer by order
@@ -376,6 +378,8 @@ class Line:
             # else: an older answer, overtaken on the way
             if state.epoch != mine.epoch:
                 self._block = Block()  # numbers of an epoch that is over
+            if state.birth != mine.birth:
+                self._since = "0"  # room time begins anew, and may be behind what it was
             through = max(state.through, mine.through)  # also of a store that has forgotten some of it: no place grows
             self.state = replace(state, through=through, admitted_per_second=mine.admitted_per_second, revoked=mine.revoked)
         self.memory.saw(self.name, state)

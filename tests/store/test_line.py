@@ -248,6 +248,19 @@ class TestLoss:
         assert (state.epoch, state.last) == (2, 3)
         assert state.tokens < 0.5
 
+    async def test_a_revocation_after_a_loss_is_heard_though_the_clock_was_set_back(self, link: Link, room: str) -> None:
+        here, there = make_line(link, room), make_line(link, room)
+        first, second = [(await here.join(TERMS)).ticket.id for _ in range(2)]
+        await let_pass(here, 3600)  # the clock of then was so much ahead of the one of now
+        await here.release(first)
+        assert first in (await there.tick(TERMS)).revoked
+        await link.command("DEL", *keys_of(room))
+        await here.tick(TERMS)
+        await there.tick(TERMS)
+        await here.release(second)
+        await there.tick(TERMS)
+        assert second in (await there.tick(TERMS)).revoked
+
     async def test_a_signed_ticket_is_memory_enough(self, link: Link, room: str) -> None:
         line = make_line(link, room)
         known = Ticket(room, 4, 900, int(time.time() * 1000), "t")
