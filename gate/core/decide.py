@@ -157,7 +157,8 @@ def is_called(ticket: Ticket, view: RoomView) -> bool:
     """What only the store can tell counts as called, so that it is asked: also a place by time, given while it was away."""
     if ticket.number >= GROUPED:
         tag, turn = group_turn(ticket.number)
-        return ticket.epoch < view.epoch or tag not in view.groups or turn <= view.groups[tag].serving
+        group = view.groups.get(tag)
+        return group is None or turn <= group.serving or turn > group.last  # a new epoch alone calls nobody
     if ticket.number >= AWAY:
         return True
     return view.has_called(view.turn_of(ticket.number), ticket.epoch)

@@ -140,7 +140,7 @@ class Ledger(Room):
         first, group = False, None
         if number >= GROUPED:
             group = self.groups.of(group_turn(number)[0])
-            found = self._place_in_group(terms, id_, epoch, number)
+            found = self._place_in_group(terms, id_, number)
             if found is None:
                 wait = 20 * SECOND
                 if terms.step > 0 and group is not None:
@@ -334,14 +334,14 @@ class Ledger(Room):
             return base + min(number - base, 2**20 - 1) / 2**21
         return float(turn)
 
-    def _place_in_group(self, terms: Terms, id_: str, epoch: int, number: int) -> float | None:
-        """The place of a group's member at the door; None: not called. One whose group the store has forgotten stands in
-        front."""
+    def _place_in_group(self, terms: Terms, id_: str, number: int) -> float | None:
+        """The place of a group's member at the door; None: not called. One whose group, or whose turn in it, the store has
+        forgotten is called; without its group it stands in front."""
         tag, turn = group_turn(number)
 
         def is_called() -> bool:
             group = self.groups.of(tag)
-            return epoch < self.epoch or group is None or turn <= group.serving
+            return group is None or turn <= group.serving or turn > group.last
 
         if not is_called():
             self._call_ahead(terms)

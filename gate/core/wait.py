@@ -87,7 +87,7 @@ def _place_in_group(ticket: Ticket, view: RoomView) -> Place | None:
     group = view.groups.get(tag)
     if group is None or ticket.epoch > view.epoch:
         return None
-    called = ticket.epoch < view.epoch or turn <= group.serving
+    called = turn <= group.serving or (ticket.epoch < view.epoch and turn > group.last)  # this view may be older than the turn
     ahead = 0 if called else turn - 1 - group.serving
     flow = flow_of(view)
     if flow is None or group.share <= 0:

@@ -38,7 +38,7 @@ NOW = 1_000_000.0
 VIEW = RoomView("checkout", amount=60, burst=1, epoch=2, serving=100, last=200, waiting=100, base=170)
 CALM = Snapshot(taken=NOW, store_up=True, rooms={"checkout": VIEW, "quiet": replace(VIEW, name="quiet")})
 MEMBERS = tag_of("members")
-INVITING = replace(CALM, rooms={"checkout": replace(VIEW, groups={MEMBERS: GroupView(serving=3, share=0.2)})})
+INVITING = replace(CALM, rooms={"checkout": replace(VIEW, groups={MEMBERS: GroupView(serving=3, share=0.2, last=9)})})
 PASS = Pass("checkout", "a", NOW - 10, NOW + 590)
 CALLED = Ticket("checkout", 2, 100, 0, "a")
 WAITING = Ticket("checkout", 2, 101, 0, "b")
@@ -161,38 +161,52 @@ BUT_FALLBACK = replace(EVERYTHING_WRONG, fallback=Switch.AUTO)
         ("a called ticket claims", visit("/checkout", tickets={"checkout": CALLED}), CALM, Told(), Claim),
         (
             "a ticket that an earlier epoch gave out and the store forgot claims",
-            visit("/checkout", tickets={"checkout": replace(WAITING, epoch=1, number=10**6)}),
+            visit("/checkout", tickets={"checkout": WAITING._replace(epoch=1, number=10**6)}),
             CALM,
             Told(),
             Claim,
         ),
         (
             "also when its number has been given again",
-            visit("/checkout", tickets={"checkout": replace(WAITING, epoch=1, number=180)}),
+            visit("/checkout", tickets={"checkout": WAITING._replace(epoch=1, number=180)}),
             CALM,
             Told(),
             Claim,
         ),
         (
             "any other of an earlier epoch waits for its turn",
-            visit("/checkout", tickets={"checkout": replace(WAITING, epoch=1, number=170)}),
+            visit("/checkout", tickets={"checkout": WAITING._replace(epoch=1, number=170)}),
             CALM,
             Told(),
             "wait; room=checkout; reason=line",
         ),
         (
             "a member of a group that is called claims",
-            visit("/checkout", tickets={"checkout": replace(WAITING, number=group_number(MEMBERS, 3))}),
+            visit("/checkout", tickets={"checkout": WAITING._replace(number=group_number(MEMBERS, 3))}),
             INVITING,
             Told(),
             Claim,
         ),
         (
             "and waits before",
-            visit("/checkout", tickets={"checkout": replace(WAITING, number=group_number(MEMBERS, 4))}),
+            visit("/checkout", tickets={"checkout": WAITING._replace(number=group_number(MEMBERS, 4))}),
             INVITING,
             Told(),
             "wait; room=checkout; reason=line",
+        ),
+        (
+            "a member whose turn is still to come, after the epoch turned",
+            visit("/checkout", tickets={"checkout": WAITING._replace(epoch=1, number=group_number(MEMBERS, 4))}),
+            INVITING,
+            Told(),
+            "wait; room=checkout; reason=line",
+        ),
+        (
+            "a member whose turn the store has forgotten",
+            visit("/checkout", tickets={"checkout": WAITING._replace(number=group_number(MEMBERS, 10))}),
+            INVITING,
+            Told(),
+            Claim,
         ),
         (
             "a ticket not yet called waits",

@@ -1,6 +1,7 @@
 """Priority groups, on the pure ledger: everybody's share of the rate while all wait, and nothing unused."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -157,6 +158,22 @@ def test_a_turn_takes_the_place_of_a_common_number_also_of_one_that_the_ticket_w
     assert ledger.claim(NOW + 5 * SECOND, terms, NOTHING, member).status == "entered"
     assert ledger.claim(NOW + 6 * SECOND, terms, NOTHING, Ticket("r", epoch, first + 2, 0, "b")).status == "entered"
     assert ledger.invite(NOW + 7 * SECOND, terms, NOTHING, "b", tag_of("members"), "x", 0, (epoch, first + 2)) == "spent"
+
+
+def test_an_epoch_that_turns_calls_nobody_and_a_turn_that_was_forgotten_is_called():
+    ledger, terms = Ledger(), Terms(1, 3600, groups=(("members", 0.3),))
+    ledger.tick(NOW, terms, NOTHING)
+    ledger.lease(NOW, terms, NOTHING, 1000)
+    tag = tag_of("members")
+    places = [ledger.invite(NOW, terms, NOTHING, f"m{k}", tag, "spring", 0) for k in range(200)]
+    number, epoch = places[-1]
+    ahead = replace(ledger.remembered(), last=1001)  # a number whose lease the store has lost
+    ledger.tick(NOW + SECOND, terms, ahead)
+    assert ledger.epoch > epoch
+    ledger.claim(NOW + SECOND, terms, NOTHING, Ticket("r", epoch, number, 0, "m199"))
+    assert not ledger._door
+    ledger.claim(NOW + SECOND, terms, NOTHING, Ticket("r", epoch, number + 1024, 0, "m200"))
+    assert [id_ for _, id_ in ledger._door] == ["m200"]
 
 
 def test_a_member_whose_group_the_store_forgot_stands_in_front():
