@@ -29,6 +29,7 @@ def cross_check(settings: Settings) -> Iterator[Finding]:
     yield from _listeners(settings)
     yield from _files(settings)
     yield from _rooms(settings)
+    yield from _maximum(settings)
     yield from _limits(settings)
     yield from _routes(settings)
     yield from _edge(settings)
@@ -118,6 +119,19 @@ def _times_and_groups(room: Room, here: tuple[Step, ...]) -> Iterator[Finding]:
     for first, second in _repeated([str(tag_of(name)) for name in names]):
         text = f"looks like {names[first]!r} in a ticket, which has ten bits for a group; give one of them another name"
         yield Finding((*here, "groups", names[second]), text)
+
+
+def _maximum(settings: Settings) -> Iterator[Finding]:
+    """A full line shuts everybody else out, so nobody should fill it alone. Newcomers have no pass to be counted by."""
+    counted = [pattern for limit in settings.limits if limit.by != "pass" for pattern in limit.match]
+    for name, room in settings.rooms.items():
+        open_ = [pattern for pattern in room.match if not any(other.covers(pattern) for other in counted)]
+        if room.maximum is not None and open_:
+            text = (
+                f"one client without cookies can fill the line and keep it shut, because no limit covers {open_[0]}; "
+                f'add one: limits: [{{match: "{open_[0]}", rate: 60/minute, by: address}}]'
+            )
+            yield Finding(("rooms", name, "maximum"), text, "warning")
 
 
 def _limits(settings: Settings) -> Iterator[Finding]:

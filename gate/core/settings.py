@@ -204,8 +204,7 @@ class Room(Model):
     closes: Instant | None = None
     """From then on nobody new enters, and the page says that the sale is over."""
     maximum: Positive | None = None
-    """The longest line; who comes when it is full gets no place, and a page that says so. Wants a limit per client on the same
-    paths: without one, a client that sends no cookies can fill it alone."""
+    """The longest line; then a page says that it is full. Wants a `limits` entry by address here: one client could fill it."""
     grace: Annotated[Duration, AfterValidator(check_grace)] = 3600.0
     """Who was called and did not come in this time stands at the end of the line again; until then the next token is theirs."""
     groups: dict[GroupName, Group] = {}
