@@ -19,7 +19,7 @@ from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
 from gate.core.groups import BEHIND, Group, lane_of
 from gate.core.line import AWAY, GROUPED, Remembered, RoomState, Terms, group_number, group_turn
-from gate.core.room import GRACE, MOVING, PATIENCE, Room, micros
+from gate.core.room import GRACE, MOVING, PATIENCE, RETURN, Room, micros
 from gate.core.words import Reason
 
 MARGIN = 500_000  # a visitor is asked to knock at least this long before its token is due; the gate holds it so long
@@ -379,7 +379,12 @@ class Ledger(Room):
         """Puts a visitor at the door. How many stand before it there, and how many are kept a token because they have been
         called before it and may come any moment; when the bucket runs over no token is kept for them."""
         self._put(id_, place)
-        kept = 0 if place >= BEHIND or self._runs_over(terms) else math.floor(self.calls.on_the_way(place) + 0.5)
+        kept = 0
+        if place < BEHIND and not self._runs_over(terms):
+            some = self.calls.on_the_way(place)
+            opening = self.raw < micros(terms.opens) + RETURN
+            # just after it nothing is known yet of those who were called before: keep one more
+            kept = math.ceil(some) if opening else math.floor(some + 0.5)
         return bisect_left(self._door, (place, id_)), kept
 
     def _wait_at_the_door(

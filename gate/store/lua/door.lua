@@ -61,7 +61,11 @@ local function stand(id, place)
   redis.call('ZADD', READY, exact(place), id)
   ready = redis.call('ZCARD', READY)
   local kept = 0
-  if place < BEHIND and not runs_over() then kept = math.floor(on_the_way(place) + 0.5) end
+  if place < BEHIND and not runs_over() then
+    local some = on_the_way(place)
+    kept = math.floor(some + 0.5)
+    if raw < OPENS + RETURN then kept = math.ceil(some) end -- nothing is known yet of those who were called before: keep one more
+  end
   return redis.call('ZRANK', READY, id), kept
 end
 
