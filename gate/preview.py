@@ -130,7 +130,8 @@ def _sentences(before: Outlook, after: Outlook) -> Iterator[str]:
         yield _compared("Wait of the last in line", before.last.text, after.last.text)
         if after.empty is not None:
             then, now = _when(after.empty), _when(before.empty)
-            yield f"If nobody else came, the line would be empty {then}{'' if then == now else f' (without the change: {now})'}."
+            without = "" if then == now else f" (without the change: {now})"
+            yield f"If nobody else came, the line would be empty {then}{without}."
     else:
         yield "Nobody is in line."
 
