@@ -361,7 +361,7 @@ def test_the_effect_is_shown_without_a_script_and_nothing_is_changed(gate: Liste
     effect = re.search(r'id="effect-checkout"[^>]*>(.*?)</div>', page, re.DOTALL)
     assert effect is not None
     assert "Wait of a newcomer:" in effect[1]
-    assert "as things are" in effect[1]
+    assert "without the change" in effect[1]
     assert 'value="240/minute"' in page  # what was typed is still there
     assert orders(gate) == Orders()
     assert "not a rate" in olga.post("/rooms/checkout/preview", **{**fields, "rate": "often"}).text
@@ -511,7 +511,7 @@ def test_the_effect_is_shown_while_one_types(gate: Listener, browser: Any) -> No
     effect.get_by_text("is not a rate").wait_for()
     gate.beat()
     page.locator("#rate-checkout").fill("60/minute")
-    effect.get_by_text("as things are").first.wait_for()
+    effect.get_by_text("without the change").first.wait_for()
     assert orders(gate) == Orders()
     page.keyboard.press("Enter")
     eventually(lambda: orders(gate).room("checkout").rate == "60/minute", what="the rate is ordered")
