@@ -1,6 +1,7 @@
 """A small TCP proxy that misbehaves on demand, between a client and a real server."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -13,7 +14,8 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
     if sock is not None and sock.fileno() >= 0 and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() sends RST
-    writer.transport.abort()
+    with contextlib.suppress(AttributeError):  # CPython 3.11: a transport that has ended has no loop to abort on
+        writer.transport.abort()
 
 
 class FaultProxy:

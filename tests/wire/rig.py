@@ -258,7 +258,8 @@ class Origin:
         for task in list(self._tasks):
             task.cancel()
         for side in self.sides:
-            side.writer.transport.abort()
+            with contextlib.suppress(AttributeError):  # CPython 3.11: a transport that has ended has no loop to abort on
+                side.writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for side in self.sides:
             with contextlib.suppress(ConnectionError):
