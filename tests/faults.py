@@ -7,6 +7,8 @@ import struct
 from collections.abc import Callable
 from typing import Literal
 
+from tests.processes import free_port
+
 Mode = Literal["pass", "refuse", "blackhole", "reset"]
 
 
@@ -31,7 +33,7 @@ class FaultProxy:
         self.cut_replies = 0
         self.cut_after = 1
         self.latency = 0.0  # seconds, before each chunk from the server
-        self.port = 0
+        self.port = free_port()  # and no other's while nobody listens
         self.accepted = 0
         self.heard: Callable[[bytes], None] = lambda chunk: None  # told of every chunk from a client
         self._server: asyncio.Server | None = None
@@ -63,7 +65,6 @@ class FaultProxy:
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, reuse_address=True)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop_listening(self) -> None:
         if self._server is not None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -21,10 +22,47 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 
 
+class Ports:
+    """Ports that nobody else is given: neither by the kernel, whose own begin higher (``ip_local_port_range``: 32768 on
+    Linux, 49152 elsewhere), nor by another run of the tests, which claims a block of its own by binding its first port.
+
+    A port that the kernel picked and that is closed again may belong to anybody by the time it is needed.
+    """
+
+    FIRST, BLOCK, BLOCKS = 12000, 50, 200  # the bus of a cluster's node is 10000 further on: 22000 to 31999
+
+    def __init__(self) -> None:
+        self._left: list[int] = []
+
+    def take(self) -> int:
+        while True:
+            if not self._left:
+                self._claim_a_block()
+            port = self._left.pop(0)
+            with socket.socket() as sock, contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                return port
+
+    def _claim_a_block(self) -> None:
+        for block in random.sample(range(self.BLOCKS), self.BLOCKS):
+            claim, first = socket.socket(), self.FIRST + block * self.BLOCK
+            try:
+                claim.bind(("127.0.0.1", first))
+            except OSError:
+                claim.close()
+                continue
+            claim.detach()  # stays bound until this process ends
+            self._left = list(range(first + 1, first + self.BLOCK))
+            return
+        raise AssertionError("no block of ports is left")
+
+
+_ports = Ports()
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port of 127.0.0.1 that nobody else takes until this process ends."""
+    return _ports.take()
 
 
 def eventually(true: Callable[[], Any], seconds: float = 10.0, every: float = 0.05, what: str = "") -> Any:

@@ -4,22 +4,17 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
+
+from tests.processes import free_port
 
 SUITE = Path(__file__).parents[2] / ".cache" / "conformance" / "node_modules" / "http-cache-tests"
 pytestmark = [
     pytest.mark.conformance,
     pytest.mark.skipif(not SUITE.exists() or not shutil.which("node"), reason="`make conformance` installs http-cache-tests"),
 ]
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 async def results(base):

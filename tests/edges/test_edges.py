@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import socket
 import threading
 from datetime import date
 
@@ -13,6 +12,7 @@ from gate import edges
 from gate.core.address import visitor_address
 from gate.core.settings import EDGE_PRESETS, Edge
 from gate.edges import CDNS, BadList, NetworkList, networks, published
+from tests.processes import free_port
 
 TODAY = "2026-11-22"
 CLOUDFLARE = "\n".join(f"198.41.{n}.0/24" for n in range(12)) + "\n2606:4700::/32\n"
@@ -244,9 +244,7 @@ def test_a_bad_list_changes_nothing_and_says_so(run, site, tmp_path):
 
 
 def test_nobody_answers(run):
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    result = run("refresh", "cloudflare", "--from", f"http://127.0.0.1:{port}/")
+    result = run("refresh", "cloudflare", "--from", f"http://127.0.0.1:{free_port()}/")
     assert result.exit_code == 1
     assert "nothing changed" in result.output
 

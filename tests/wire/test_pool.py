@@ -13,6 +13,7 @@ from gate.core.settle import Trouble
 from gate.wire.deadlines import Wheel
 from gate.wire.door import Door
 from gate.wire.origin import Origins
+from tests.processes import free_port
 from tests.wire.rig import DEADLINE, eventually, make_engine, own_app, response
 
 
@@ -164,8 +165,7 @@ def test_a_server_that_is_down_or_ejected_is_chosen_only_when_none_is_left():
 
 async def test_a_server_that_cannot_be_reached_is_left_alone_for_a_while(start, origin, monkeypatch):
     monkeypatch.setattr("gate.wire.origin.EJECT_FOR", 1.0)
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     dead = f"http://127.0.0.1:{port}"
     gate = await start(once, origin={"servers": [dead, origin.url]})
     visitor = await gate.visitor()

@@ -1,0 +1,12 @@
+"""For every test: properties are searched without a stopwatch, and in the same way on every machine."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# A busy machine may take seconds over an example that is cheap: time says nothing about the property. FULL=1 looks further
+# each time; what it finds becomes an @example.
+settings.register_profile(
+    "floodgate", deadline=None, derandomize=not os.environ.get("FULL"), suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("floodgate")
