@@ -25,7 +25,7 @@ from gate.web.metrics import Tally
 from gate.web.pages import Pages
 from gate.wire.door import Door
 
-DEADLINE = 10.0  # seconds until a test gives up waiting for something
+DEADLINE = 30.0  # seconds until a test gives up waiting for something
 
 
 class MemoryLine:
@@ -466,7 +466,7 @@ async def _uvicorn(door: Door, app: Any) -> AsyncIterator[int]:
             ws="none",
             lifespan="off",
             log_config=None,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=20,
         )
     )
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]

@@ -6,13 +6,13 @@ import contextlib
 from gate.core.health import Health
 from gate.core.settings import Settings
 from gate.wire.health import Checker
-from tests.wire.rig import Origin, eventually, response
+from tests.wire.rig import DEADLINE, Origin, eventually, response
 
 
 @contextlib.asynccontextmanager
 async def checking(*servers, **health):
     settings = Settings.model_validate(
-        {"origin": {"servers": list(servers), "health": {"every": "20ms", "timeout": "100ms", "fall": 3, "rise": 2, **health}}}
+        {"origin": {"servers": list(servers), "health": {"every": "20ms", "timeout": "5s", "fall": 3, "rise": 2, **health}}}
     )
     whole, told = Health(3, 2), []
     checker = Checker(settings, whole, lambda server, up: told.append((server, up)))
@@ -73,7 +73,7 @@ async def test_a_server_that_hangs_or_is_gone_is_down(origin):
         await side.ended()
 
     origin.script = hang
-    async with checking(origin.url) as (health, _):
+    async with checking(origin.url, timeout="100ms") as (health, _):
         await eventually(lambda: not health.up, "down by silence")
         origin.script = WELL
         await eventually(lambda: health.up, "up")
@@ -108,4 +108,4 @@ async def test_a_redirect_is_well_and_not_followed(origin):
 
 async def test_switched_off():
     settings = Settings.model_validate({"origin": {"health": None}})
-    await asyncio.wait_for(Checker(settings, Health()).run(), 1)
+    await asyncio.wait_for(Checker(settings, Health()).run(), DEADLINE)

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+from tests.wire.rig import eventually
+
 
 async def test_what_is_in_flight_finishes_and_keep_alive_ends(start):
     go_on = asyncio.Event()
@@ -77,14 +79,14 @@ async def test_no_request_fails_under_a_rolling_end(start):
                 await asyncio.sleep(0.02)
 
     shoppers = [asyncio.create_task(shopper()) for _ in range(30)]
-    await asyncio.sleep(0.3)
+    await eventually(lambda: len(gate.door.connections) == 30 and len(gate.origin.heads) > 100, "all are at it")
     gate.end()
     await asyncio.gather(*shoppers)
     assert failures == 0
 
 
 async def test_a_tunnel_gets_time(start, monkeypatch):
-    monkeypatch.setattr("gate.wire.tunnel.LAST_WORDS", 0.3)
+    monkeypatch.setattr("gate.wire.tunnel.LAST_WORDS", 2.0)
 
     async def script(side):
         await side.head()

@@ -86,7 +86,7 @@ async def test_who_leaves_while_a_connection_is_made_frees_the_attempt_at_once(s
 
 async def test_who_leaves_the_queue_is_never_sent(start):
     release = asyncio.Event()
-    gate = await start(lambda side: held_then_ok(side, release), origin={"connections": 1, "timeouts": {"connect": "5s"}})
+    gate = await start(lambda side: held_then_ok(side, release), origin={"connections": 1, "timeouts": {"connect": "60s"}})
     first, second, third = [await gate.visitor() for _ in range(3)]
     server = gate.door.origin.servers[0]
     for number, visitor in enumerate((first, second, third)):
@@ -164,7 +164,7 @@ def test_a_server_that_is_down_or_ejected_is_chosen_only_when_none_is_left():
 
 
 async def test_a_server_that_cannot_be_reached_is_left_alone_for_a_while(start, origin, monkeypatch):
-    monkeypatch.setattr("gate.wire.origin.EJECT_FOR", 1.0)
+    monkeypatch.setattr("gate.wire.origin.EJECT_FOR", 2.0)
     port = free_port()
     dead = f"http://127.0.0.1:{port}"
     gate = await start(once, origin={"servers": [dead, origin.url]})
@@ -206,7 +206,7 @@ async def test_a_silent_address_does_not_take_the_others_with_it(start, origin, 
     naming(monkeypatch, ["127.0.0.2", "127.0.0.1"])
     with black_hole("127.0.0.2", origin.port):
         servers = [f"http://shop.internal:{origin.port}"]
-        gate = await start(once, origin={"servers": servers, "timeouts": {"connect": "600ms"}})
+        gate = await start(once, origin={"servers": servers, "timeouts": {"connect": "3s"}})
         visitor = await gate.visitor()
         for _ in range(3):
             assert (await visitor.get("/a"))[2] == b"127.0.0.1"
@@ -263,7 +263,7 @@ async def test_a_tls_handshake_that_never_ends_is_given_up(start):
     """And who leaves meanwhile frees the attempt."""
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        gate = await start(origin={"servers": [url], "timeouts": {"connect": "1s"}})
+        gate = await start(origin={"servers": [url], "timeouts": {"connect": "3s"}})
         staying, leaving = await gate.visitor(), await gate.visitor()
         for visitor in (staying, leaving):
             await visitor.send(b"GET /a HTTP/1.1\r\nHost: shop.test\r\n\r\n")

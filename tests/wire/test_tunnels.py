@@ -7,6 +7,7 @@ import pytest
 
 from gate.wire.deadlines import Wheel
 from gate.wire.tunnel import LOOK
+from tests.wire.rig import eventually
 
 UPGRADE = (
     "Connection: Upgrade",
@@ -46,9 +47,8 @@ async def test_bytes_both_ways_and_half_close(start):
         await sender
     visitor.writer.write_eof()
     assert await visitor.rest() == b"bye"
-    async with asyncio.timeout(10):  # both directions have ended: nothing is left of it
-        while gate.door.tunnels or gate.door.origin.servers[0].total or gate.door.connections:
-            await asyncio.sleep(0.01)
+    door = gate.door
+    await eventually(lambda: not (door.tunnels or door.origin.servers[0].total or door.connections), "nothing is left of it")
     assert gate.engine.shop.overload.current == 0
 
 
@@ -85,7 +85,7 @@ async def test_a_tunnel_ends_with_its_pass(start, monkeypatch, why):
         view = replace(gate.engine.snapshot.rooms["checkout"], revoked=frozenset({"p1"}))
         gate.engine.snapshot = replace(gate.engine.snapshot, rooms={"checkout": view})
     assert await visitor.rest() == b""
-    assert not gate.door.tunnels
+    await eventually(lambda: not gate.door.tunnels, "nothing is left of it")
 
 
 async def test_the_origin_vanishing_ends_the_tunnel(start):
@@ -105,6 +105,4 @@ async def test_the_visitor_vanishing_ends_the_tunnel(start):
     gate = await start(echo)
     visitor = await open_tunnel(gate, gate.pass_cookie())
     visitor.close()
-    async with asyncio.timeout(10):
-        while gate.door.tunnels or gate.door.origin.servers[0].total:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not gate.door.tunnels and not gate.door.origin.servers[0].total, "nothing is left of it")

@@ -12,7 +12,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gate.wire.frames import Frames, close_frame
-from tests.wire.rig import answer_ok, eventually, response
+from tests.wire.rig import DEADLINE, answer_ok, eventually, response
 
 
 @contextlib.asynccontextmanager
@@ -82,7 +82,7 @@ async def test_the_visitors_close_reaches_the_shop(start):
     async with shop(start, handler) as gate:
         async with ask(gate) as socket:
             await socket.close(4321, "own")
-        assert await asyncio.wait_for(closed, 5) == (4321, "own")
+        assert await asyncio.wait_for(closed, DEADLINE) == (4321, "own")
 
 
 async def test_a_shop_that_vanishes_is_no_clean_end(start):
@@ -148,7 +148,7 @@ async def test_who_is_sent_away_is_told_why_and_so_is_the_shop(start, monkeypatc
             view = replace(gate.engine.snapshot.rooms["checkout"], revoked=frozenset({"p1"}))
             gate.engine.snapshot = replace(gate.engine.snapshot, rooms={"checkout": view})
         with pytest.raises(ConnectionClosed) as caught:
-            await asyncio.wait_for(socket.recv(), 10)
+            await asyncio.wait_for(socket.recv(), DEADLINE)
         assert caught.value.rcvd.code == (1012 if why == "the worker ends" else 1008)
         await eventually(lambda: codes == [1001], "the shop was told")
 
