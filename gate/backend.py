@@ -230,7 +230,8 @@ class Backend:
             return
         self._met, name = now, f"{socket.gethostname()}:{self.state}"
         try:
-            mine = Ring.of(name, keys.load(self.state).ring(now))
+            file = keys.load(self.state)
+            mine = Ring.of(name, file.ring(now), file.signed(now))
             others = await meet(self._link, sha256(name.encode()).hexdigest()[:12], mine, now)
         except (keys.BadKeyFile, private.Unsafe, OSError, StoreUnavailable):
             return  # said elsewhere

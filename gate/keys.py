@@ -1,14 +1,16 @@
 """The key ring on disk: ``keys.json`` in the state directory, read by every worker, changed by ``gate keys rotate``.
 
 A new key is listed at once and signs a little later, so that no worker ever meets a ticket signed by a key it has not
-read yet: that visitor would lose the place in line. An old key leaves the ring only when it has not signed for a day.
+read yet: that visitor would lose the place in line. An old key verifies for as long as anything that it signed may count, and
+however often the ring is rotated, none leaves it before that: a ring that is full takes no new key.
 """
 
 import json
+import math
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as BadBase64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import urandom
 from pathlib import Path
@@ -16,16 +18,22 @@ from typing import Any
 
 from gate import private
 from gate.core.credentials import KEY_BYTES, Key, KeyRing, WeakKey
+from gate.core.instants import format_distance
+from gate.core.line import TICKET_MOST
 
 FILE = "keys.json"
-KEEP = 4  # keys that stay in the ring, however old
-RETIRE = 86400.0  # seconds a key verifies after it has stopped signing; longer than anybody stands in line
+RETIRE = TICKET_MOST + 86400.0  # seconds a key verifies after it has stopped signing: a ticket's longest life, and a day for
+# a gate that got the new key late. Passes (notation.check_session), invitations and kept forms are over sooner
 LEAD = 60.0  # seconds between listing a key and signing with it, to get it to every worker of every gate
-MOST = 32  # keys; a visitor's forged ticket is checked against each
+MOST = 64  # keys: one a day while RETIRE lasts, and as many again; a forged ticket is checked against each (60 us)
 
 
 class BadKeyFile(Exception):
     """``keys.json`` is not a key ring of ours, or too weak to use. The text says what to do."""
+
+
+class FullRing(Exception):
+    """Every key in the ring may still have signed somebody's ticket, and there are :data:`MOST`. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +51,35 @@ class KeyFile:
 
     listed: tuple[Listed, ...]
 
+    def ends(self) -> dict[str, float]:
+        """When each key stops to verify, by its id; infinite for the one that no other follows."""
+        found, next_signs = {}, math.inf
+        for entry in reversed(self.listed):
+            found[entry.key.id] = next_signs + RETIRE
+            next_signs = min(next_signs, entry.signs_from)
+        return found
+
+    def living(self, now: float) -> tuple[Listed, ...]:
+        """Those that verify."""
+        ends = self.ends()
+        return tuple(entry for entry in self.listed if ends[entry.key.id] > now)
+
     def ring(self, now: float) -> KeyRing:
         """The ring at this moment. A key that may not sign yet verifies already, so it is put before those that may."""
-        signing = [entry.key for entry in self.listed if entry.signs_from <= now]
-        coming = [entry.key for entry in self.listed if entry.signs_from > now]
-        return KeyRing(tuple(coming + signing) if signing else tuple(coming))
+        living = self.living(now)
+        signing = [entry.key for entry in living if entry.signs_from <= now]
+        coming = [entry.key for entry in living if entry.signs_from > now]
+        return KeyRing(tuple(coming + signing))
 
-    def next_change(self, now: float) -> float | None:
-        """When the next listed key begins to sign, or None."""
-        return min((entry.signs_from for entry in self.listed if entry.signs_from > now), default=None)
+    def signed(self, now: float) -> list[Key]:
+        """The keys that everybody has to know: those that have signed, but for one that is over within :data:`LEAD`, so that
+        clocks may differ."""
+        return [entry.key for entry in self.living(now + LEAD) if entry.signs_from <= now]
+
+    def next_change(self, now: float) -> float:
+        """When a listed key begins to sign or stops to verify; infinite: never."""
+        moments = [*(entry.signs_from for entry in self.listed), *self.ends().values()]
+        return min((moment for moment in moments if moment > now), default=math.inf)
 
     def to_json(self) -> bytes:
         keys = [
@@ -105,13 +133,13 @@ def load(state: Path) -> KeyFile:
 def rotate(
     state: Path,
     *,
-    keep: int = KEEP,
     lead: float = LEAD,
     compromised: bool = False,
     clock: Callable[[], float] = time.time,
     random: Callable[[int], bytes] = urandom,
 ) -> Listed:
-    """Lists a new key, which signs ``lead`` seconds from now. Raises as :func:`ensure_keyring`.
+    """Lists a new key, which signs ``lead`` seconds from now. Raises as :func:`ensure_keyring`, and :class:`FullRing`;
+    nothing is changed then.
 
     ``compromised``: the new key signs at once and is the only one; everybody in line joins anew.
     """
@@ -119,19 +147,17 @@ def rotate(
     with private.locked(path):
         now = clock()
         new = _fresh(now, now if compromised else now + lead, random)
-        old = () if compromised else load(state).listed
-        private.write(path, KeyFile((*_still_needed(old, now, keep - 1), new)).to_json())
+        old = KeyFile(() if compromised else load(state).listed)
+        living = old.living(now)
+        if len(living) >= MOST:
+            first = min(end for end in old.ends().values() if end > now)
+            raise FullRing(
+                f"{path} holds {len(living)} keys, and every one of them may have signed a ticket that still counts: none can "
+                f"make room for another. The first one can in {format_distance(first - now)}: rotate then, and not more than "
+                "once a day. If a key is known to others, `gate keys rotate --compromised` drops all of them now."
+            )
+        private.write(path, KeyFile((*living, new)).to_json())
     return new
-
-
-def _still_needed(listed: tuple[Listed, ...], now: float, keep: int) -> Iterable[Listed]:
-    kept = []
-    for place, entry in enumerate(listed):
-        newer = listed[place + 1 :]
-        signed_lately = not newer or newer[0].signs_from > now - RETIRE
-        if len(newer) < keep or (signed_lately and len(newer) < MOST - 1):
-            kept.append(entry)
-    return kept
 
 
 def _fresh(now: float, signs_from: float, random: Callable[[int], bytes]) -> Listed:
@@ -167,12 +193,12 @@ class Keys:
                 self.problem = str(error)
                 return False
             self.problem = None
-        elif self._due is None or self._clock() < self._due:
+        elif self._built <= self._clock() < self._due:  # before it was built: the clock was ahead, and has been set back
             return False
         self._build()
         return True
 
     def _build(self) -> None:
-        now = self._clock()
+        self._built = now = self._clock()
         self._due = self._file.next_change(now)
         self.ring = self._file.ring(now)

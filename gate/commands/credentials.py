@@ -1,5 +1,6 @@
 """Commands that work on the state directory itself: the key ring, and who the operators are. Running gates follow."""
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated
@@ -29,18 +30,26 @@ def register(app: typer.Typer) -> None:
 @keys_app.command("list")
 def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """The keys in the ring, without their secrets; the newest that may sign signs."""
-    listed = _listed(config)
-    now = time.time()
-    signing = keyring.KeyFile(listed).ring(now).newest.id
+    file, now = _file(config), time.time()
+    ends, listed, signing = file.ends(), file.living(now), file.ring(now).newest.id
     rows = [
-        {"id": e.key.id, "made": e.made, "signs_from": e.signs_from, "signs": e.key.id == signing} for e in reversed(listed)
+        {
+            "id": entry.key.id,
+            "made": entry.made,
+            "signs_from": entry.signs_from,
+            "signs": entry.key.id == signing,
+            "until": ends[entry.key.id] if ends[entry.key.id] < math.inf else None,
+        }
+        for entry in reversed(listed)
     ]
     if as_json:
         print_json(rows)
         return
     table = table_of("Key", "Made", "Signs from", "State")
     for entry, row in zip(reversed(listed), rows, strict=True):
-        word = "signs" if row["signs"] else "not yet" if entry.signs_from > now else "verifies"
+        end = ends[entry.key.id]
+        until = f" until {when(end)}" if end < math.inf else ""
+        word = "signs" if row["signs"] else "not yet" if entry.signs_from > now else f"verifies{until}"
         table.add_row(entry.key.id, when(entry.made), when(entry.signs_from), word)
     Console().print(table)
 
@@ -48,18 +57,18 @@ def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @keys_app.command("rotate")
 def rotate_keys(
     config: ConfigOption = None,
-    keep: Annotated[int, typer.Option(min=1, help="Keys that stay, however old.")] = keyring.KEEP,
     compromised: Annotated[
         bool, typer.Option("--compromised", help="The old keys are known to others: drop them now. Everybody joins anew.")
     ] = False,
 ) -> None:
-    """A new signing key. Tickets and passes of the old ones stay good; running gates follow by themselves."""
+    """A new signing key. Tickets and passes of the old ones stay good, each for as long as it would have; running gates follow
+    by themselves."""
     settings = _settings(config)
     try:
-        new = keyring.rotate(settings.state, keep=keep, compromised=compromised)
+        new = keyring.rotate(settings.state, compromised=compromised)
     except FileNotFoundError:
         fail(_NO_RING.format(settings.state))
-    except (keyring.BadKeyFile, private.Unsafe, OSError) as error:
+    except (keyring.BadKeyFile, keyring.FullRing, private.Unsafe, OSError) as error:
         fail(error)
     start = "now" if compromised else f"{when(new.signs_from)}, when every worker knows it"
     typer.echo(f"key {new.key.id} signs from {start}")
@@ -74,7 +83,7 @@ def show_key(
     """What an origin or an edge needs to verify what the gate signed: keys for that one purpose, newest first, in hex."""
     if purpose not in ("origin", "pass"):
         fail(f"{purpose!r} is not a purpose; write origin or pass.")
-    listed = _listed(config)
+    listed = _file(config).living(time.time())
     rows = [{"id": entry.key.id, "key": entry.key.derive(purpose).hex()} for entry in reversed(listed)]
     if as_json:
         print_json(rows)
@@ -133,10 +142,10 @@ def remove_operator(name: str, config: ConfigOption = None) -> None:
 _NO_RING = "There is no key ring in {}; the gate makes one when it first starts."
 
 
-def _listed(config: Path | None) -> tuple[keyring.Listed, ...]:
+def _file(config: Path | None) -> keyring.KeyFile:
     settings = _settings(config)
     try:
-        return keyring.load(settings.state).listed
+        return keyring.load(settings.state)
     except FileNotFoundError:
         fail(_NO_RING.format(settings.state))
     except (keyring.BadKeyFile, private.Unsafe, OSError) as error:

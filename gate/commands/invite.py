@@ -14,7 +14,7 @@ from gate.commands.terminal import ConfigOption, JsonOption, fail, print_json, w
 from gate.core.credentials import KeyRing, new_id
 from gate.core.instants import format_instant
 from gate.core.invitations import Invitation, sign_invitation
-from gate.core.notation import parse_duration
+from gate.core.notation import format_duration, parse_duration
 from gate.core.settings import Room
 from gate.web.links import checked_path
 
@@ -44,6 +44,9 @@ def invite(
         fail(error)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--for") from None
+    if seconds > keys.RETIRE:
+        most = format_duration(keys.RETIRE)
+        raise typer.BadParameter(f"{lasts} is longer than a key verifies; write {most} or less", param_hint="--for")
     guarded = settings.rooms.get(room)
     if guarded is None:
         fail(f"There is no room {room!r}; the config has: {', '.join(settings.rooms) or 'none'}.")

@@ -5,14 +5,15 @@ room until it expires (a JWS/JWT, HS256, RFC 7515 and 7519), so that an edge can
 purpose: the two never verify as each other. The newest key of the ring signs, every listed key verifies.
 """
 
-import hashlib
 import hmac
 import json
+from base64 import urlsafe_b64decode
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from json.encoder import encode_basestring_ascii as quoted
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from itsdangerous import BadData, URLSafeSerializer
 
@@ -78,6 +79,42 @@ class Key:
         return hmac.digest(self.secret, b"floodgate/" + purpose.encode() + b"\x01", "sha256")
 
 
+class Marks:
+    """Text with a mark behind it, as itsdangerous writes it (HMAC-SHA256, "hmac" derivation), by ``keys``, the newest last.
+
+    itsdangerous derives every key anew for every token: with 64 keys and a forged ticket, that is 0.2 ms.
+    Ours are derived once, and it takes a third. Tests hold it to itsdangerous in both directions.
+    """
+
+    def __init__(self, keys: Sequence[bytes], salt: bytes) -> None:
+        derived = [hmac.digest(key, salt, "sha256") for key in reversed(keys)]
+        self._macs = [hmac.new(key, digestmod="sha256") for key in derived]  # a copy is cheaper than to begin with the key
+
+    def mark(self, text: bytes) -> bytes:
+        mac = self._macs[0].copy()
+        mac.update(text)
+        return b"%b.%b" % (text, _base64url(mac.digest()))
+
+    def read(self, token: str) -> Any:
+        """What the text of ``token`` says. Raises :class:`InvalidCredential`."""
+        try:
+            text, _, mark = token.encode("ascii").rpartition(b".")
+            told = urlsafe_b64decode(mark + b"=")
+            if _base64url(told) == mark and any(_is_mark(told, mac.copy(), text) for mac in self._macs):
+                return _PAYLOADS.load_payload(text)
+        except (BadData, ValueError) as error:
+            raise InvalidCredential("not of ours") from error
+        raise InvalidCredential("not of ours")
+
+
+_PAYLOADS = URLSafeSerializer("", serializer=json)  # it has no key: the mark has been verified then
+
+
+def _is_mark(told: bytes, mac: "hmac.HMAC", text: bytes) -> bool:
+    mac.update(text)
+    return hmac.compare_digest(told, mac.digest())
+
+
 class KeyRing:
     """The signing keys, oldest first. Immutable; a rotation makes a new ring.
 
@@ -89,18 +126,14 @@ class KeyRing:
             raise ValueError("the key ring is empty")
         self.keys = keys
         self.newest = keys[-1]
-        self._tickets = URLSafeSerializer(
-            [key.derive("ticket") for key in keys],
-            salt=TICKET_SALT,
-            serializer=json,
-            serializer_kwargs={"separators": (",", ":")},
-            signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
-        )
-        # itsdangerous derives this key ("hmac" derivation) and starts with it anew for every signature; ours is a copy
-        key = hmac.digest(self.newest.derive("ticket"), TICKET_SALT, "sha256")
-        self._ticket_mac = hmac.new(key, digestmod="sha256")
+        self.marks = cache(self._marks)
+        self._tickets = self.marks("ticket", TICKET_SALT)
         self._passes = Signer({key.id: key.derive("pass") for key in keys})
         self._origin_mac = hmac.new(self.newest.derive("origin"), digestmod="sha256")
+
+    def _marks(self, purpose: str, salt: bytes) -> Marks:
+        """Those of one purpose; made once."""
+        return Marks([key.derive(purpose) for key in self.keys], salt)
 
     # -- tickets
 
@@ -114,18 +147,15 @@ class KeyRing:
         It would try whether zlib makes the payload shorter, too; random ids and numbers it never does.
         """
         payload = f"[{quoted(ticket.room)},{ticket.epoch},{ticket.number},{ticket.joined},{quoted(ticket.id)}]"
-        text = _base64url(payload.encode())
-        mac = self._ticket_mac.copy()
-        mac.update(text)
-        return b"%b.%b" % (text, _base64url(mac.digest()))
+        return self._tickets.mark(_base64url(payload.encode()))
 
     def read_ticket(self, token: str, room: str) -> Ticket:
         """The ticket in ``token``. Raises :class:`InvalidCredential`."""
         if len(token) > MAX_TOKEN:
             raise InvalidCredential("too long")
         try:
-            found_room, epoch, number, joined, id_ = self._tickets.loads(token)
-        except (BadData, ValueError, TypeError) as error:
+            found_room, epoch, number, joined, id_ = self._tickets.read(token)
+        except (ValueError, TypeError) as error:
             raise InvalidCredential("not a ticket of ours") from error
         if found_room != room:
             raise InvalidCredential("a ticket for another room")

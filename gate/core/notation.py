@@ -325,6 +325,8 @@ RoomName = Annotated[str, AfterValidator(_check_room_name), text_schema(r"^[a-z]
 def check_session(seconds: float) -> float:
     if seconds < 10:
         raise ValueError(f"{format_duration(seconds)} is too short for a visitor to do anything; write 10s or more, better 10m")
+    if seconds > 30 * 86400:
+        raise ValueError(f"{format_duration(seconds)} is longer than the key that signs a pass is kept; write 30d or less")
     return seconds
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from joserfc import jwe
 from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
+from joserfc.jwk import GuestProtocol, OctKey
 
 from gate.core.credentials import Key, KeyRing, Ticket
 from gate.core.kept import LARGEST
@@ -76,14 +76,15 @@ def unseal(keyring: KeyRing, sealed: str, room: str, now: float) -> KeptForm:
     """Raises :class:`UnknownForm` or :class:`OverForm`."""
     if len(sealed) > MAX_SEALED:
         raise UnknownForm("too long")
-    for key in reversed(keyring.keys):
-        try:
-            claims: Any = json.loads(jwe.decrypt_compact(sealed, _key(key), algorithms=_ALGORITHMS).plaintext or b"")
-            break
-        except (JoseError, ValueError, TypeError, KeyError):
-            continue
-    else:
-        raise UnknownForm("not kept by this gate")
+    by_id = {key.id: key for key in keyring.keys}
+
+    def named(guest: GuestProtocol) -> OctKey:
+        return _key(by_id[guest.headers()["kid"]])
+
+    try:
+        claims: Any = json.loads(jwe.decrypt_compact(sealed, named, algorithms=_ALGORITHMS).plaintext or b"")
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise UnknownForm("not kept by this gate") from error
     fields = fields_of_form(claims["form"].encode())
     if claims["room"] != room or fields is None or checked_path(claims["to"]) is None:
         raise UnknownForm("kept for another room")

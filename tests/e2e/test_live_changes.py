@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from gate import keys
 from tests.processes import Gate, Shop, eventually, fetch, running
 
 pytestmark = pytest.mark.slow
 
 JSON = {"Accept": "application/json"}
 PEOPLE = 9
+ROTATIONS = 6
 ROLLS = 40.0  # seconds: three processes start one after the other, twice where an edit is noticed and asked for too
 ROOM = {"match": ["/checkout/**"], "rate": "1/day", "burst": 1}
 
@@ -105,6 +107,28 @@ def test_nobody_loses_the_place_whatever_is_changed(gate: Gate) -> None:
         order.append(person)
     assert order == people
     eventually(newcomer.enters, 30, every=0.1, what="and then the one who came last")
+
+
+def test_keys_are_rotated_many_times_while_people_wait(gate: Gate) -> None:
+    """At every rotation one more comes, and the worker that answers is any of them: all keep their places to the end."""
+    assert Person(gate).enters()  # the one token of today
+    people: list[Person] = []
+    places: dict[Person, tuple[int, int, int]] = {}
+    for _ in range(ROTATIONS):
+        person = Person(gate)
+        places[person] = person.place()
+        people.append(person)
+        new = keys.rotate(gate.state_directory, lead=1.5).key.id  # what `gate keys rotate` does, with less patience
+
+        def signs(new: str = new) -> bool:
+            return {worker["key"] for worker in gate.status()["workers"]} == {new}
+
+        eventually(signs, 15, what=f"every worker signs with {new}")
+        for person in people:
+            old, now = places[person], person.place()
+            assert now[:2] == old[:2]
+            assert now[2] <= old[2]
+    assert len(keys.load(gate.state_directory).listed) == ROTATIONS + 1
 
 
 def test_when_a_command_returns_its_order_is_in_force_at_every_worker(gate: Gate) -> None:

@@ -155,6 +155,7 @@ BAD_ROOMS = [
     ('{"burst": 99999999999999999999}', 422, "burst"),
     ('{"active": -1}', 422, "active"),
     ('{"session": "5s"}', 422, "too short"),
+    ('{"session": "31d"}', 422, "30d or less"),
     ('{"session": "long"}', 422, "10m"),
     ('{"session": 600}', 422, "session"),
     ('{"left": -1}', 422, "left"),

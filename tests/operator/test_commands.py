@@ -304,6 +304,7 @@ def test_keys(gate: Listener) -> None:
     assert re.fullmatch(r"key [0-9a-f]{8} signs from .* UTC, when every worker knows it\n", done.out)
     rows = json.loads(run(gate, "keys", "list", "--json").out)
     assert [row["signs"] for row in rows] == [False, True]
+    assert [row["until"] is None for row in rows] == [True, False]
     assert "not yet" in run(gate, "keys", "list").out
     secret = ring.newest.secret
     for words in (("list",), ("list", "--json"), ("show", "--purpose", "origin")):
@@ -314,6 +315,9 @@ def test_keys(gate: Listener) -> None:
         json.loads(run(gate, "keys", "show", "--purpose", "pass", "--json").out)[1]["key"] == ring.newest.derive("pass").hex()
     )
     assert run(gate, "keys", "show", "--purpose", "ticket").code == 1
+    while len(keys.load(gate.state).listed) < keys.MOST:
+        keys.rotate(gate.state)
+    assert "none can make room for another" in run(gate, "keys", "rotate").err
     assert "signs from now" in run(gate, "keys", "rotate", "--compromised").out
     assert len(json.loads(run(gate, "keys", "list", "--json").out)) == 1
 

@@ -86,6 +86,7 @@ def test_a_link_of_another_gate_is_none(config: Path, tmp_path: Path) -> None:
         (("drop", "nope"), 1, "The room 'drop' has no group 'nope'; it has: members, press."),
         (("plain", "members"), 1, "The room 'plain' has no groups; give it some"),
         (("drop", "members", "--for", "soon"), 2, "is not a duration"),
+        (("drop", "members", "--for", "35d"), 2, "35d is longer than a key verifies; write 34d or less"),
         (("drop", "members", "--to", "https://evil.example/"), 2, "is not a path of the shop"),
         (("drop", "members", "--to", "//evil.example/"), 2, "is not a path of the shop"),
         (("drop", "members", "--count", "0"), 2, ""),

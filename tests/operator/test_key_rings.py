@@ -69,9 +69,30 @@ async def test_a_gate_with_another_key_ring_is_a_problem_of_both(tmp_path: Path,
     assert await later() == [[], []]
 
 
+async def test_a_gate_that_misses_an_old_key_is_a_problem_of_both(tmp_path: Path, link: Link) -> None:
+    """Both sign with the same key; but whoever came when an older one signed has a place at one of them only."""
+    clock = Clock()
+    gates = [backend(tmp_path / name, link, clock) for name in ("a", "b")]
+    keys.rotate(tmp_path / "a", clock=clock)
+    listed = keys.load(tmp_path / "a").listed
+    (tmp_path / "b" / keys.FILE).write_bytes(keys.KeyFile(listed[1:]).to_json())
+
+    async def problems_after(seconds: float) -> list[list[str]]:
+        clock.now += seconds
+        for _ in range(2):
+            clock.now += 6.0
+            for gate in gates:
+                await gate.keep()
+        return [await problems(gate) for gate in gates]
+
+    found = await problems_after(keys.LEAD)
+    assert [len(each) for each in found] == [1, 1]
+    assert await problems_after(keys.RETIRE) == [[], []]  # nobody comes with it any more
+
+
 async def test_what_a_gate_tells_of_its_keys_is_of_no_use_to_anybody(tmp_path: Path, link: Link) -> None:
     ring = keys.ensure_keyring(tmp_path)
-    await meet(link, "me", Ring.of("gate", ring), 100.0)
+    await meet(link, "me", Ring.of("gate", ring, ring.keys), 100.0)
     told = str(await link.command("HGETALL", KEY))
     assert ring.newest.id not in told
     assert ring.newest.secret.hex() not in told
@@ -79,7 +100,7 @@ async def test_what_a_gate_tells_of_its_keys_is_of_no_use_to_anybody(tmp_path: P
 
 
 async def test_a_gate_that_has_gone_is_forgotten(link: Link) -> None:
-    gone, mine = Ring("gone", "x", frozenset({"x"})), Ring("here", "y", frozenset({"y"}))
+    gone, mine = Ring("gone", frozenset("x"), frozenset("x")), Ring("here", frozenset("y"), frozenset("y"))
     await meet(link, "gone", gone, 100.0)
     assert await meet(link, "here", mine, 101.0) == [gone]
     assert await meet(link, "here", mine, 101.0 + FRESH) == []

@@ -10,8 +10,10 @@ import pytest
 
 from gate import keys, private
 from gate.core.credentials import InvalidCredential, Ticket
+from gate.core.line import is_over
 from gate.keys import BadKeyFile, Keys, ensure_keyring, load, rotate
 
+BEGIN = 1_800_000_000.0
 TICKET = Ticket("checkout", 1, 7, 1_800_000_000_000, "AAAAAAAAAAAAAAAAAAAAAA")
 
 
@@ -50,7 +52,7 @@ def test_gates_that_start_at_once_share_one_key(tmp_path: Path) -> None:
 
 def _rotate(state: str, barrier: object) -> None:
     barrier.wait()  # type: ignore[attr-defined]
-    rotate(Path(state), keep=20)
+    rotate(Path(state))
 
 
 def test_no_rotation_is_lost_when_several_happen_at_once(tmp_path: Path) -> None:
@@ -89,20 +91,86 @@ def test_a_rotation_costs_nobody_the_place_in_line(tmp_path: Path) -> None:
     assert not early.reload()
 
 
-def test_a_key_goes_only_when_it_has_not_signed_for_a_day(tmp_path: Path) -> None:
-    now = [1000.0]
+DAY = 86400.0
+
+
+def test_however_often_keys_are_rotated_no_ticket_dies_before_its_time(tmp_path: Path) -> None:
+    """Somebody comes every day, for an opening that is as far away as a ticket can wait; keys are rotated every day. A worker
+    that has lived all the time, one that has just started and another gate with a copy of the file agree on every ticket."""
+    now = [BEGIN]
+    state, other = tmp_path / "s", tmp_path / "other"
+    ensure_keyring(state, clock=lambda: now[0])
+    worker = Keys(state, lambda: now[0])
+    given: list[tuple[float, str]] = []
+    for _ in range(80):
+        now[0] += 10.0
+        given.append((now[0], worker.ring.sign_ticket(TICKET._replace(joined=int(now[0] * 1000)))))
+        rotate(state, clock=lambda: now[0])
+        other.mkdir(mode=0o700, exist_ok=True)
+        private.write(other / keys.FILE, (state / keys.FILE).read_bytes())
+        for seconds in (0.0, 1.0, keys.LEAD, DAY - 11.0 - keys.LEAD):
+            now[0] += seconds
+            worker.reload()
+            rings = [worker.ring, Keys(state, lambda: now[0]).ring, Keys(other, lambda: now[0]).ring]
+            for joined, token in given:
+                if not is_over(joined, now[0] + DAY, now[0]):
+                    assert all(ring.read_ticket(token, "checkout").joined == int(joined * 1000) for ring in rings)
+    assert len(load(state).listed) < 40  # and those that are over have gone
+
+
+def test_a_key_is_gone_when_nothing_that_it_signed_can_count(tmp_path: Path) -> None:
+    """By itself, without another rotation, on the same second everywhere."""
+    now = [BEGIN]
+    state = tmp_path / "s"
+    ring = ensure_keyring(state, clock=lambda: now[0])
+    rotate(state, clock=lambda: now[0])
+    now[0] += keys.LEAD
+    worker = Keys(state, lambda: now[0])
+    last = ring.sign_ticket(TICKET)  # in the moment in which it ceases to sign
+    now[0] += keys.RETIRE - 0.1
+    assert not worker.reload()
+    assert worker.ring.read_ticket(last, "checkout") == TICKET
+    now[0] += 0.1
+    assert worker.reload()
+    for known in (worker.ring, Keys(state, lambda: now[0]).ring):
+        assert len(known.keys) == 1
+        with pytest.raises(InvalidCredential):
+            known.read_ticket(last, "checkout")
+    rotate(state, clock=lambda: now[0])
+    assert ring.newest.id not in ring_ids(state)
+
+
+def test_a_clock_that_was_ahead_costs_no_key(tmp_path: Path) -> None:
+    now = [BEGIN]
+    state = tmp_path / "s"
+    ring = ensure_keyring(state, clock=lambda: now[0])
+    rotate(state, clock=lambda: now[0])
+    worker = Keys(state, lambda: now[0])
+    now[0] += 2 * keys.RETIRE
+    assert worker.reload()
+    now[0] = BEGIN + 1
+    assert worker.reload()
+    assert worker.ring.newest == ring.newest
+
+
+def test_a_full_ring_refuses_a_new_key_and_drops_none(tmp_path: Path) -> None:
+    now = [BEGIN]
     state = tmp_path / "s"
     first = ensure_keyring(state, clock=lambda: now[0]).newest.id
-    for _ in range(10):  # somebody rotates in a hurry
+    for _ in range(keys.MOST - 1):  # somebody rotates in a hurry
         now[0] += 60
         rotate(state, clock=lambda: now[0])
-    assert ring_ids(state)[0] == first
-    now[0] += keys.RETIRE + 60
-    rotate(state, clock=lambda: now[0])
-    assert len(ring_ids(state)) == keys.KEEP
-    for _ in range(keys.MOST * 2):
+    before = (state / keys.FILE).read_bytes()
+    with pytest.raises(keys.FullRing, match=r"holds 64 keys.* The first one can in 33 days 22 h.*--compromised"):
         rotate(state, clock=lambda: now[0])
+    assert (state / keys.FILE).read_bytes() == before
+    assert ring_ids(state)[0] == first
+    now[0] += keys.RETIRE - 60 * (keys.MOST - 3)
+    rotate(state, clock=lambda: now[0])
+    assert first not in ring_ids(state)
     assert len(ring_ids(state)) == keys.MOST
+    rotate(state, compromised=True, clock=lambda: now[0])
+    assert len(ring_ids(state)) == 1
 
 
 def test_a_compromised_key_is_gone_at_once(tmp_path: Path) -> None:
