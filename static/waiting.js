@@ -2,12 +2,12 @@
 // document, which is the same for everybody and may come from a cache; it works out its own place as gate/core/wait.py does.
 (function () {
   var heads = {{ said.heads }}, whys = {{ said.whys }}, lost = {{ said.lost }}, minutesLess = {{ words.underMin }};
-  var win = window, doc = document, floor = Math.floor, up = Math.ceil, most = Math.max, least = Math.min, chance = Math.random;
+  var win = window, doc = document, floor = Math.floor, up = Math.ceil, most = Math.max, least = Math.min, chance = Math.random, now = Date.now;
   var page = el("gate"), room = "/__gate/rooms/" + fact("room") + "/", again = fact("again"), state = fact("state");
   var number = +fact("number"), turn = +fact("turn"), epoch = +fact("epoch"), shown = fact("ahead") ? +fact("ahead") : -1;
   var poll = { near: 2, far: 2.5, share: 0.15, jitter: 0.3, hidden: 60 };
   var due = now() + 1000 * least(fact("in"), poll.far + chance()), last = now(), seen = last, spokenAt = last;
-  var first = shown, cause = text("why"), word = text("word"), failed = 0, spoken, busy, over, rung, wanted, audio, pace, told, stock;
+  var first = shown, cause = text("why"), word = text("word"), failed = 0, spoken, busy, over, rung, wanted, audio, pace, told, stock, flow;
   var Sound = win.AudioContext || win.webkitAudioContext, Note = win.isSecureContext && win.Notification;
   // once, soon, it asks for itself, which tells the gate that somebody is here; a crowd spreads that
   var hello = epoch ? last + 2000 + least(30000, most(6000, number)) * chance() : Infinity;
@@ -15,7 +15,6 @@
   function fact(name) { return page.getAttribute("data-" + name) || ""; }
   function el(id) { return doc.getElementById(id); }
   function text(id) { return el(id).textContent; }
-  function now() { return new Date().getTime(); }
   function show(id, text) { var it = el(id); if (it.textContent !== text) it.textContent = text; it.hidden = !text; }
   function grouped(n) { return String(n).replace(/\B(?=(\d{3})+$)/g, {{ group }}); }
   function put(text, n) { return text.replace("{n}", grouped(n)); }
@@ -69,13 +68,15 @@
     if (changed) say(text("head") + ". " + text("why"), true);
   }
 
-  // The wait is smoothed, and a longer one is shown only when it is much longer, so that it does not flicker.
+  // The wait is smoothed, and a longer one is shown only when it is much longer, so that it does not flicker. What the operator
+  // orders is no flicker: another rate counts at once.
   function place(status) {
     var ahead = nearer(most(0, turn - 1 - status.serving + status.at_door)), rates = status.pace, i, seconds;
+    if (flow !== (flow = status.rate.amount / status.rate.period)) told = pace = 0;
     told = rates && (told || []);
     for (i = 0; rates && i < 2; i++) {
       if (pace) rates[i] = pace[i] + 0.3 * (rates[i] - pace[i]);
-      seconds = (ahead + 1) * rates[i];
+      seconds = most(0, ahead + 1 - (i ? 0 : status.free || 0)) * rates[i];
       if (!(seconds > told[i] && seconds < 1.25 * told[i])) told[i] = seconds;
     }
     pace = rates;

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from gate.core.decide import why_over
 from gate.core.snapshot import RoomView
-from gate.core.wait import FAR, JITTER, at_the_door, flow_of, weights_of
+from gate.core.wait import FAR, JITTER, at_the_door, flow_of, free_now, weights_of
 from gate.core.words import Reason, RoomMode
 
 
@@ -85,8 +85,10 @@ def _wait(view: RoomView, flow: Flow, place: int, now: float) -> Wait:
     lead = max(0.0, view.opens - now)
     undrawn = view.draw and not view.drawn and lead > 0
     light, heavy = weights_of(view)
+    owed = max(0, place - free_now(view))  # at best those before find a token now
+    at_rate = min(owed, flow.free)
+    low = lead + flow.pause[0] + (0.0 if undrawn else light * (at_rate / flow.rate + (owed - at_rate) / flow.fast))
     at_rate = min(place, flow.free)
-    low = lead + flow.pause[0] + (0.0 if undrawn else light * (at_rate / flow.rate + (place - at_rate) / flow.fast))
     high = None
     if flow.slow is not None:
         high = lead + flow.pause[1] + heavy * (at_rate / flow.rate + (place - at_rate) / flow.slow)

@@ -28,8 +28,8 @@ PAUSED = 20.0  # while nobody is called: held, closed, or the store is away
 SOON = 2.5
 HIDDEN = 60.0  # a tab that nobody looks at asks at least this often
 
-# The wait is told as a range: from what the rate promises when nothing slows it, to what was lately seen, and some.
-_OPTIMISM = 0.8
+# The wait is told as a range: from what the rate allows at most, which nothing can be faster than, to what was lately seen, and
+# some.
 _CAUTION = 1.25
 
 
@@ -48,16 +48,31 @@ def at_the_door(view: RoomView) -> int:
     return max(0, view.serving - view.through)
 
 
+def free_now(view: RoomView) -> int:
+    """So many may enter this moment, without waiting for a token or a seat."""
+    tokens = int(view.tokens)
+    return tokens if view.active is None else max(0, min(tokens, view.active - view.inside))
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What of a room's picture all places are counted from: those at the door, and the pace (:func:`pace_of`)."""
+    """What of a room's picture all places are counted from: those at the door, the pace (:func:`pace_of`), and how many may
+    enter this moment (:func:`free_now`)."""
 
     at_door: int
     pace: tuple[float, float] | None
+    free: int
+
+    def wait(self, ahead: int) -> tuple[float, float] | tuple[None, None]:
+        """Seconds, at best and at worst, of one with so many ahead. At best, because of the bucket: whoever is ahead and finds
+        no token there takes one of those that are still to come, and so does the visitor."""
+        if self.pace is None:
+            return None, None
+        return max(0, ahead + 1 - self.free) * self.pace[0], (ahead + 1) * self.pace[1]
 
 
 def outlook_of(view: RoomView) -> Outlook:
-    return Outlook(at_the_door(view), pace_of(view))
+    return Outlook(at_the_door(view), pace_of(view), free_now(view))
 
 
 def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> Place | None:
@@ -74,11 +89,9 @@ def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> 
     forgotten = view.has_forgotten(ticket.number, ticket.epoch)
     number = view.base + 1 if forgotten else view.turn_of(ticket.number)
     called = forgotten or number <= view.serving
-    at_door, pace = (at_the_door(view), pace_of(view)) if outlook is None else (outlook.at_door, outlook.pace)
-    ahead = max(0, number - 1 - view.serving + at_door)
-    if pace is None:
-        return Place(ahead, called, None, None)
-    return Place(ahead, called, (ahead + 1) * pace[0], (ahead + 1) * pace[1])
+    outlook = outlook or outlook_of(view)
+    ahead = max(0, number - 1 - view.serving + outlook.at_door)
+    return Place(ahead, called, *outlook.wait(ahead))
 
 
 def _place_in_group(ticket: Ticket, view: RoomView) -> Place | None:
@@ -92,7 +105,8 @@ def _place_in_group(ticket: Ticket, view: RoomView) -> Place | None:
     flow = flow_of(view)
     if flow is None or group.share <= 0:
         return Place(ahead, called, None, None)
-    return Place(ahead, called, (ahead + 1) * _OPTIMISM / flow[1], (ahead + 1) * _CAUTION / (flow[0] * group.share))
+    low = max(0, ahead + 1 - free_now(view)) / flow[1]
+    return Place(ahead, called, low, (ahead + 1) * _CAUTION / (flow[0] * group.share))
 
 
 def is_undrawn(ticket: Ticket, view: RoomView) -> bool:
@@ -111,13 +125,13 @@ def pace_of(view: RoomView) -> tuple[float, float] | None:
         return None
     slow, fast = flow
     low, high = weights_of(view)
-    return round(low / fast, 4), round(high / slow, 4)
+    return float(f"{low / fast:.6g}"), float(f"{high / slow:.6g}")
 
 
 def weights_of(view: RoomView) -> tuple[float, float]:
     """How much of one admission a person in line takes, at best and at worst."""
     present = min(1.0, max(0.0, view.present))
-    return _OPTIMISM * present, _CAUTION * (1 + present) / 2
+    return present, _CAUTION * (1 + present) / 2
 
 
 def flow_of(view: RoomView) -> tuple[float, float] | None:

@@ -217,7 +217,7 @@ class Run:
             who = standing[number]
             if who >= 0 and not self._awake[who]:
                 ahead = max(0, number - before)
-                self._look_in(now, who, None if outlook.pace is None else (ahead + 1) * outlook.pace[0])
+                self._look_in(now, who, outlook.wait(ahead)[0])
         self._woken = upto
 
     def _look_in(self, now: float, who: int, low: float | None) -> None:

@@ -11,7 +11,7 @@ from gate.core.decide import why_over
 from gate.core.draw import commitment
 from gate.core.settings import Settings
 from gate.core.snapshot import RoomView, Snapshot
-from gate.core.wait import at_the_door, pace_of, poll_policy
+from gate.core.wait import at_the_door, free_now, pace_of, poll_policy
 from gate.core.words import RoomMode
 from gate.web.standing import STATES
 
@@ -81,6 +81,7 @@ def status_document(name: str, snapshot: Snapshot, settings: Settings, said: Sai
         "last": view.last,
         "base": view.base,
         "at_door": at_the_door(view),
+        "free": free_now(view),
         "waiting": view.waiting,
         "full": view.maximum is not None and view.waiting >= view.maximum,
         "left": view.left,

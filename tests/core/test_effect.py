@@ -134,7 +134,7 @@ def test_who_comes_too_late_for_the_end_of_the_sale_is_told():
     newcomer, _ = after(BUSY, closes=NOW + 60)
     assert newcomer.reason is Reason.SALE_OVER
     assert "closes before" in preview_of(BUSY, replace(BUSY, closes=NOW + 60), NOW, [], None).after.newcomer.text
-    perhaps = preview_of(BUSY, replace(BUSY, closes=NOW + 600), NOW, [], None).after.newcomer
+    perhaps = preview_of(BUSY, replace(BUSY, closes=NOW + 700), NOW, [], None).after.newcomer
     assert perhaps.reason is None
     assert perhaps.text.endswith("unless the sale closes before")
 

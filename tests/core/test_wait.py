@@ -65,7 +65,7 @@ def test_a_member_of_a_group_counts_those_of_its_group():
     assert (near.ahead, near.called) == (0, True)
     assert far is not None
     assert (far.ahead, far.called) == (6, False)
-    assert far.low == pytest.approx(7 * 0.8 / 2)
+    assert far.low == pytest.approx(7 / 2)
     assert far.high == pytest.approx(7 * 1.25 / (1.8 * 0.25))
 
 
@@ -96,13 +96,13 @@ def test_the_place_never_grows_while_the_room_calls_and_admits(number, serving, 
 
 def test_the_pace_is_the_rate_at_best_and_what_was_seen_at_worst():
     low, high = pace_of(VIEW) or (0, 0)
-    assert low == pytest.approx(0.8 / 2, abs=1e-4)
+    assert low == pytest.approx(1 / 2, abs=1e-4)
     assert high == pytest.approx(1.25 / 1.8, abs=1e-4)
 
 
 def test_a_full_room_moves_as_fast_as_people_leave_it():
     low, high = pace_of(replace(VIEW, active=50, inside=50, admitted_per_second=0.1)) or (0, 0)
-    assert low == pytest.approx(8.0)
+    assert low == pytest.approx(10.0)
     assert high == pytest.approx(12.5)
 
 
@@ -113,8 +113,40 @@ def test_little_seen_in_the_first_minute_does_not_promise_hours():
 
 def test_those_who_left_the_line_take_no_time():
     low, high = pace_of(replace(VIEW, present=0.5)) or (0, 0)
-    assert low == pytest.approx(0.8 * 0.5 / 2, abs=1e-4)
+    assert low == pytest.approx(0.5 / 2, abs=1e-4)
     assert high == pytest.approx(1.25 * 0.75 / 1.8, abs=1e-4)
+
+
+@given(
+    number=st.integers(1, 10_000),
+    amount=st.integers(1, 200_000),
+    seen=st.floats(0, 5000),
+    tokens=st.floats(0, 500),
+    inside=st.none() | st.integers(0, 200),
+)
+def test_the_least_wait_is_no_less_than_the_bucket_allows(number, amount, seen, tokens, inside):
+    """Right after another rate was ordered, too, when what was seen is of the one before."""
+    active = None if inside is None else 100
+    view = replace(VIEW, amount=amount, admitted_per_second=seen, tokens=tokens, active=active, inside=inside or 0)
+    place = place_of(ticket(number), view)
+    assert place is not None
+    assert place.low is not None
+    assert place.high is not None
+    assert place.low >= (place.ahead - tokens) / view.per_second * 0.99999
+    assert place.low <= place.high
+
+
+def test_who_finds_a_token_and_a_seat_waits_for_none():
+    def low(**change: object) -> float | None:
+        place = place_of(ticket(110), replace(VIEW, **change))  # type: ignore[arg-type]
+        assert place is not None
+        assert place.ahead == 19
+        return place.low
+
+    assert low(tokens=5.9) == pytest.approx(15 / 2)
+    assert low(tokens=20.0) == 0
+    assert low(tokens=20.0, active=50, inside=48) == pytest.approx(18 / 2)
+    assert low(tokens=20.0, active=50, inside=60) == pytest.approx(20 / 1.8, rel=1e-5)
 
 
 @pytest.mark.parametrize("mode", [RoomMode.HOLD, RoomMode.CLOSED])

@@ -1,12 +1,14 @@
 """The pages in a real browser: they let their visitor in, with and without JavaScript, and everybody can read them."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ import pytest
 import uvicorn
 
 from gate import resources
+from gate.core.credentials import Ticket
 from gate.core.draw import commitment, drawn_place
 from gate.core.orders import Orders
-from gate.core.wait import span_of
+from gate.core.wait import place_of, span_of
 from gate.core.words import RoomMode, Switch
 from gate.web.artwork import words_of
 from gate.web.languages import Languages
+from gate.web.status import status_document
 from gate.web.templates import Templates
 from tests.web.conftest import ROOM, Gate, build
 
@@ -595,6 +599,39 @@ def test_it_says_once_that_somebody_is_here(gate, site, open_page):
         page.wait_for_timeout(20)
     assert site.count("GET", "/ticket") == 1
     assert gate.room.calls.count("claim") == 0
+
+
+def test_the_page_tells_the_same_wait_as_the_gate_also_when_another_rate_is_ordered(gate, site, open_page):
+    gate.room.last = 3000
+    page = open_page()
+    page.goto(site.url + "/checkout")
+    number = int(page.locator("#gate").get_attribute("data-number"))
+    run_script(page, "en", "place: place")
+    language = Languages(["en"], resources.static("locale")).default
+    ticket = Ticket("checkout", 1, number, 0, "x" * 22)
+    seen = gate.engine.snapshot
+    pictures: list[dict[str, Any]] = [
+        {"amount": 1200, "burst": 300, "tokens": 300.0, "admitted_per_second": 20.0},
+        {"amount": 120, "admitted_per_second": 20.0},
+        {"amount": 12, "admitted_per_second": 20.0},
+        {"amount": 6000, "admitted_per_second": 0.2, "tokens": 2.0},
+        {"amount": 60, "admitted_per_second": 0.9, "present": 0.25},
+        {"amount": 600, "admitted_per_second": 1.0, "active": 50, "inside": 50, "tokens": 9.0},
+    ]
+    for step, picture in enumerate(pictures):
+        view = replace(seen.rooms["checkout"], serving=100 + step, through=100 + step, **picture)
+        status = status_document(
+            "checkout", replace(seen, rooms={"checkout": view}), gate.engine.settings, gate.engine.pages.said
+        )
+        assert status is not None
+        shown = page.evaluate(
+            "status => { sums.place(status); return document.getElementById('wait').textContent; }", json.loads(status)
+        )
+        place = place_of(ticket, view)
+        assert place is not None
+        assert place.low is not None
+        assert place.high is not None
+        assert language.span(span_of(place.low, place.high)) in shown, picture
 
 
 def test_the_wait_does_not_flicker_while_the_rate_wavers(gate, site, open_page):

@@ -260,7 +260,7 @@ def test_a_place_in_line_as_a_document(pages):
     assert found.pop("detail")
     assert found == {
         "state": "line", "reason": "line", "room": "checkout", "number": 1432, "turn": 1432, "epoch": 1, "ahead": 1251,
-        "wait": {"low": 501, "high": 921}, "retry_after": 34.5, "message": "", "opens": None, "left": None, "grace": 3600.0,
+        "wait": {"low": 626, "high": 921}, "retry_after": 34.5, "message": "", "opens": None, "left": None, "grace": 3600.0,
         "heading": "You are in line", "status_url": "/__gate/rooms/checkout/status",
         "ticket_url": "/__gate/rooms/checkout/ticket", "pass_url": "/__gate/rooms/checkout/pass",
     }  # fmt: skip
