@@ -58,6 +58,10 @@ HERE = _("People here: {n}")
 LEFT = _("About {n} left.")
 FEW = _("More people are ahead of you than are left.")
 DRAWN = _("You were drawn: place {n} of {m}.")
+KEEP = _(
+    "You can close this tab: your place is kept for this browser. If your turn comes meanwhile, you get in when you return."
+)
+NUMBERED = _("Your number: {n}")
 RETURN = _("Come back to this tab to go in. Your place is kept until {time}.")
 NEXT = _("This page asks again in {n} s.")
 ASKING = _("Asking …")

@@ -28,9 +28,7 @@ _GAPS = (
     "wait",
     "more",
     "again",
-    "nokeep",
-    "nonumber",
-    "number",
+    "keep",
 )  # in this order
 
 
@@ -64,6 +62,7 @@ class Sheet:
         self._lined = state == "line"
         self._early = state == "early"
         self._placed = state in ("early", "line", "hold", "store")
+        self._keeps = state != "over"
         self._group = escape(language.group)
         self._head = language.text(sentences.HEADS[state])
         self._title = text(self._head)
@@ -71,8 +70,16 @@ class Sheet:
         self._spans: dict[Span, bytes] = {}
         self._places = [_place(form) for form in language.ahead_forms]
         self._next = b"<strong>%b</strong>" % text(language.ahead(0))
-        self._left, self._few, self._here, self._drawn = (
-            text(language.text(sentence)) for sentence in (sentences.LEFT, sentences.FEW, sentences.HERE, sentences.DRAWN)
+        self._left, self._few, self._here, self._drawn, self._keep, self._numbered = (
+            text(language.text(sentence))
+            for sentence in (
+                sentences.LEFT,
+                sentences.FEW,
+                sentences.HERE,
+                sentences.DRAWN,
+                sentences.KEEP,
+                sentences.NUMBERED,
+            )
         )
         self._sent = {"": b"", **{each: _SENT % text(language.text(said)) for each, said in sentences.SENT.items()}}
         self._facts = b'data-room="%b" data-state="%b" ' % (view.name.encode(), state.encode())
@@ -99,8 +106,9 @@ class Sheet:
         return Leaf(self, self._page.with_filled(gaps).around(_GAPS), to)
 
     def fill(self, pieces: list[bytes], seen: Standing, view: RoomView, now: float, to: Return) -> bytes:
-        """See :meth:`Leaf.fill`. ``pieces`` are what stands around the gaps."""
-        ahead, number, seconds = seen.ahead, seen.number or 0, math.ceil(seen.retry_after) or 1
+        """See :meth:`Leaf.fill`. ``pieces`` are what stands around the gaps. What is not so is left out, not only hidden: there
+        are browsers without style sheets."""
+        ahead, number, seconds = seen.ahead if self._placed else None, seen.number or 0, math.ceil(seen.retry_after) or 1
         card = self._placed and (ahead is not None or self._early)
         people = self._number(ahead or 0)
         facts = b'%bdata-number="%d" data-turn="%d" data-epoch="%d" data-ahead="%b" data-in="%b" data-again="%b"' % (
@@ -122,11 +130,9 @@ class Sheet:
             b"" if card else _HIDDEN,
             b"" if ahead is None else self._place(ahead, people),
             self._span(seen.wait) if card and self._lined and seen.wait is not None else b"",
-            self._more(seen, view) if view.draw or view.left is not None else b"",
+            self._more(seen, view) if card and (view.draw or view.left is not None) else b"",
             b"%d" % seconds,
-            b"" if seen.epoch else _HIDDEN,
-            b"" if number else _HIDDEN,
-            self._number(number),
+            self._kept(number) if seen.epoch and self._keeps else b"",
         )
         return b"".join(parts)
 
@@ -140,6 +146,10 @@ class Sheet:
         if view.left is not None and seen.ahead is not None:
             parts.append(self._few if seen.ahead > view.left else self._left.replace(b"{n}", self._number(view.left)))
         return b" ".join(parts)
+
+    def _kept(self, number: int) -> bytes:
+        """That the place is kept, and its number, where it has one."""
+        return b"%b<br>%b" % (self._keep, self._numbered.replace(b"{n}", self._number(number))) if number else self._keep
 
     def _number(self, n: int) -> bytes:
         return f"{n:,}".replace(",", self._group).encode()

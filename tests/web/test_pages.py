@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gate.core.credentials import Ticket
 from gate.core.decision import Decision, Quota
+from gate.core.line import AWAY
 from gate.core.path import Path
 from gate.core.settings import Limit, Settings
 from gate.core.snapshot import RoomView
@@ -224,6 +225,32 @@ def test_statuses_and_when_to_come_back(pages):
             assert answer.status == wanted, name
             if answer.status in (429, 503) and not name.startswith("refused"):
                 assert int(header(answer, "retry-after")) >= 1, name
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_who_reads_without_a_style_sheet_reads_nothing_that_is_not_so(pages, sale, tag):
+    """w3m, lynx and some screen readers read what is only hidden, too: a number, a place and what is kept are there or not."""
+    by_time = Decision(Outcome.WAIT, Reason.STORE, "checkout", ticket=TICKET._replace(number=AWAY + 17), retry_after=2.0)
+    has_number = {"early", "early-draw", "drawn", "few-left", "called", "called-active", "sold-out-placed"}
+    has_number |= {f"waiting-{reason}" for reason in ("rate", "active", "line", "hold", "store")}
+    not_ahead = {"called", "called-active", "sold-out-placed", "early-draw"}
+    for made in (pages, sale):
+        language = made._art.languages.known[tag]
+        numbered, kept = language.text(sentences.NUMBERED).partition("{n}")[0].strip(), language.text(sentences.KEEP)
+        v = visit(tag)
+        placed = [Decision(Outcome.CLOSED, reason, "checkout", ticket=TICKET) for reason in (Reason.SOLD_OUT, Reason.SALE_OVER)]
+        more = {
+            "by-time": made.waiting(v, by_time, VIEW, 0.0),
+            "sold-out-placed": made.closed(v, placed[0], replace(VIEW, left=0)),
+            "over-placed": made.closed(v, placed[1], VIEW),
+        }
+        for name, answer in [*every_page(made, tag=tag), *more.items()]:
+            page = Outline()
+            page.feed(re.sub("<(script|style).*?</\\1>", "", answer.body.decode(), flags=re.DOTALL))
+            assert (numbered in page.text) == (name in has_number), name
+            assert (kept in page.text) == (name in has_number | {"by-time"}), name
+            ahead = any(f"1{language.group}{rest}" in page.text for rest in (251, 425, 431))
+            assert ahead == (name in has_number - not_ahead), name
 
 
 @pytest.mark.parametrize("status", [200, 202, 429, 503])
@@ -513,7 +540,7 @@ def test_a_canned_answer_may_say_how_it_is_cached(tmp_path):
 _PREPARED = Artwork(settings()).of(Artwork(settings()).languages.default, "waiting")
 
 
-@given(st.sets(st.sampled_from(["title", "head", "place", "back", "resend", "number"])))
+@given(st.sets(st.sampled_from(["title", "head", "place", "back", "resend", "keep"])))
 def test_a_page_filled_in_two_goes_is_the_page_filled_at_once(first):
     prepared = _PREPARED
     values = {name: f"<{name}>".encode() for name in prepared.gaps}
