@@ -65,7 +65,7 @@ def free_port() -> int:
     return _ports.take()
 
 
-def eventually(true: Callable[[], Any], seconds: float = 10.0, every: float = 0.05, what: str = "") -> Any:
+def eventually(true: Callable[[], Any], seconds: float = 30.0, every: float = 0.05, what: str = "") -> Any:
     """The first truthy value of ``true()``; fails after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
@@ -118,7 +118,7 @@ def fetch(
     headers: dict[str, str] | None = None,
     body: bytes | None = None,
     cookies: dict[str, str] | None = None,
-    timeout: float = 10,
+    timeout: float = 30,
     trust: ssl.SSLContext | None = None,
 ) -> Reply:
     """One request, redirects not followed, error statuses returned like any other. ``trust``: for https."""
@@ -173,7 +173,7 @@ class Process:
     def signal(self, number: Signals) -> None:
         self.popen.send_signal(number)
 
-    def stop(self, number: Signals = SIGTERM, seconds: float = 40.0) -> int:
+    def stop(self, number: Signals = SIGTERM, seconds: float = 60.0) -> int:
         if self.popen.poll() is None:
             self.popen.send_signal(number)
             try:
@@ -217,7 +217,7 @@ class Gate:
         self.write()
         self.process = Process(self.name, [sys.executable, "-m", "gate", "serve", "--config", str(self.config)], self.directory)
         try:
-            eventually(self._up, 30, what=f"{self.name} is ready")
+            eventually(self._up, 60, what=f"{self.name} is ready")
         except AssertionError as error:
             self.process.stop(signal.SIGKILL)
             raise AssertionError(f"{error}\n{self.process.tail()}") from None
@@ -228,7 +228,7 @@ class Gate:
         assert self.process.popen.poll() is None, self.process.tail()
         for url in (self.url + "/__gate/ready", self.operator_url + "/ready"):
             try:
-                if fetch(url, timeout=2, trust=self.trust).status != 200:
+                if fetch(url, timeout=5, trust=self.trust).status != 200:
                     return False
             except OSError:
                 return False
@@ -257,7 +257,7 @@ class Gate:
             [sys.executable, "-m", "gate", *words, "--config", str(self.config)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=90,
             cwd=self.directory,
         )
         assert not check or done.returncode == 0, f"gate {' '.join(words)}: {done.stdout}{done.stderr}"
@@ -290,12 +290,12 @@ class Shop:
         ]
         command += ["--journal", str(self.journal), "--stock", str(self._stock)]
         self.process = Process(self._name, command, self._directory)
-        eventually(self._up, 20, what="the shop is up")
+        eventually(self._up, 60, what="the shop is up")
         return self
 
     def _up(self) -> bool:
         try:
-            return fetch(self.url + "/healthz", timeout=2).status == 200
+            return fetch(self.url + "/healthz", timeout=5).status == 200
         except OSError:
             return False
 

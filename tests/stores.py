@@ -51,7 +51,7 @@ class StoreServer:
             str(self._sockets),
         ]
         self.process = Process(self._name, command, self._directory)
-        eventually(self._answers, 10, what="the store answers")
+        eventually(self._answers, what="the store answers")
         return self
 
     def _answers(self) -> bool:
@@ -99,7 +99,7 @@ class Node:
         sentinel = [word for word in self._options if word.endswith(".conf")]  # comes first, and takes no `save`
         command = [self._binary, *(self._options if sentinel else (*words, *self._options))]
         self.process = Process(self._name, command, self.directory)
-        eventually(self._answers, 20, what=f"{self._name} answers")
+        eventually(self._answers, what=f"{self._name} answers")
         return self
 
     def _answers(self) -> bool:
@@ -255,7 +255,7 @@ class SentinelServers:
         first, second = self.nodes
         first.ask("ACL", "SETUSER", "follower", "off")
         first.ask("CLIENT", "KILL", "TYPE", "replica")
-        eventually(lambda: second.client.info("replication").get("master_link_status") == "down", 10, what="the link is cut")
+        eventually(lambda: second.client.info("replication").get("master_link_status") == "down", what="the link is cut")
 
     def stop(self) -> None:
         for node in (*self.sentinels, *self.nodes):

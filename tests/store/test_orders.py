@@ -33,7 +33,7 @@ async def test_a_change_is_in_force_and_written_down(orders: OrdersStore) -> Non
     assert (written.version, written.room("checkout")) == (1, room)
     (entry,) = await orders.audit()
     assert (entry["who"], entry["what"], entry["version"]) == ("ann", "hold checkout", 1)
-    assert entry["at"] == pytest.approx(time.time(), abs=5)
+    assert entry["at"] == pytest.approx(time.time(), abs=30)
 
 
 async def test_changes_at_the_same_time_are_all_made(orders: OrdersStore) -> None:

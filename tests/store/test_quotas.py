@@ -44,7 +44,7 @@ async def test_no_address_lies_about_in_the_store(link: Link, limit: Limit) -> N
 
 
 async def test_without_the_store_nobody_is_turned_off(own_store: Embedded, limit: Limit) -> None:
-    link = Link(own_store.url, deadline=2.0)
+    link = Link(own_store.url, deadline=10.0)
     await link.start()
     quotas = Quotas(link)
     assert await quotas.hit(limit, "a") is not None

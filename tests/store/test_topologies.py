@@ -31,7 +31,7 @@ class Node:
         self.client = Redis(port=port, protocol=2)
 
     def wait_until(self, *command: str, says: bytes) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 30
         while True:
             try:
                 if says in str(self.client.execute_command(*command)).encode():
@@ -56,7 +56,7 @@ def server(request: pytest.FixtureRequest) -> str:
 
 
 async def works(url: str) -> None:
-    link = Link(url, deadline=5.0)
+    link = Link(url, deadline=10.0)
     await link.start()
     assert link.up, link.trouble
     line = make_line(link, "checkout")
