@@ -47,34 +47,37 @@ class Calls:
         self.open: list[Call] = []  # oldest first
         self.expected = self.came = 0.0
         self.expected_seen = self.came_seen = 0.0
-        self._now = 0
+        self.now = -1  # microseconds: when it was measured last
+        self._shares: tuple[float, float] | None = None  # as of now, until somebody knocks or is called
 
     @property
     def share(self) -> float:
         """Of those nothing is known of: as many as should have heard of it by now against those who knocked. Before anybody
         could come it is a quarter."""
-        came, expected, now = self.came, self.expected, self._now
-        for call in self.open:
-            if not call.sure:
-                came += call.knocked
-                if now > call.at + SOONEST:
-                    expected += call.count * call.part(now)
-        share = (came + 0.5) / (expected + 2)
-        return LEAST_SHARE if share < LEAST_SHARE else min(share, 1.0)
+        return (self._shares or self._count())[0]
 
     @property
     def share_seen(self) -> float:
         """Of those who had been seen again: all, until it turns out otherwise. The first half of the time nobody can have
         come."""
-        came, expected, now = self.came_seen, self.expected_seen, self._now
+        return (self._shares or self._count())[1]
+
+    def _count(self) -> tuple[float, float]:
+        came, expected, now = self.came, self.expected, self.now
+        came_seen, expected_seen = self.came_seen, self.expected_seen
         for call in self.open:
             if call.sure:
                 knocked, late = call.knocked, 2 * call.part(now) - 1
-                came += knocked
+                came_seen += knocked
                 due = call.count * late
-                expected += due if due > knocked else knocked
-        share = (came + 2) / (expected + 2)
-        return LEAST_SHARE if share < LEAST_SHARE else min(share, 1.0)
+                expected_seen += due if due > knocked else knocked
+            else:
+                came += call.knocked
+                if now > call.at + SOONEST:
+                    expected += call.count * call.part(now)
+        share, seen = (came + 0.5) / (expected + 2), (came_seen + 2) / (expected_seen + 2)
+        self._shares = min(max(LEAST_SHARE, share), 1.0), min(max(LEAST_SHARE, seen), 1.0)
+        return self._shares
 
     @property
     def counted(self) -> float:
@@ -92,7 +95,7 @@ class Calls:
 
     def measure(self, now: int, since: int, terms: Terms) -> None:
         """Counts those who must have heard of it by now."""
-        self._now = now
+        self.now, self._shares = now, None
         window = max(12.0, 20 / terms.per_second) if terms.step > 0 else 12.0
         fade = math.exp(-((now - since) / SECOND) / window)
         self.expected, self.came = self.expected * fade, self.came * fade
@@ -126,10 +129,11 @@ class Calls:
         second, or when there are many, are one call."""
         if count <= 0:
             return
-        heard = self._now + hearing
+        self._shares = None
+        heard = self.now + hearing
         alike = [call for call in self.open if call.sure == sure]
-        if not alike or (self._now - alike[-1].at > 500_000 and len(alike) < MANY):
-            alike.append(Call(self._now, serving, number, sure))
+        if not alike or (self.now - alike[-1].at > 500_000 and len(alike) < MANY):
+            alike.append(Call(self.now, serving, number, sure))
             self.open.append(alike[-1])
         newest = alike[-1]
         newest.upto, newest.heard = max(newest.upto, number), max(newest.heard, heard)
@@ -141,16 +145,32 @@ class Calls:
 
     def knocked(self, place: float, settled: int) -> None:
         """For the first time."""
-        call = self.of(place)
-        if call is not None:
-            call.knocked += 1
-        elif place > settled:
+        if self.came_in(place):
+            return
+        if place > settled:
             self.came += 1
         else:
             self.came_seen += 1
 
+    def came_in(self, place: float) -> bool:
+        """One who was called came. False: of none of these calls."""
+        self._shares = None
+        call = self.of(place)
+        if call is not None:
+            call.knocked += 1
+        return call is not None
+
+    def came_back(self) -> None:
+        """One who stands at the door already knocks at a place that nobody has knocked at."""
+        self.expected, self.came, self._shares = self.expected + 1, self.came + 1, None
+
+    def went(self) -> None:
+        """One who was called as it came, and nobody expected, has left the door."""
+        self.expected, self._shares = self.expected + 1, None
+
     def was_here(self, number: int) -> None:
         """Called as it came: nobody to be expected."""
+        self._shares = None
         call = self.of(number)
         if call is not None:
             call.count -= 1

@@ -14,6 +14,10 @@ class Deadlines(dict[str, int]):
         super().__setitem__(id_, at)
         heapq.heappush(self._heap, (at, id_))
 
+    def is_over(self, moment: int) -> bool:
+        """May :meth:`take_before` find one?"""
+        return bool(self._heap) and self._heap[0][0] < moment
+
     def take_before(self, moment: int, most: int | None = None) -> list[str]:
         """Removes and returns those that are over before ``moment``, the oldest first; ``most``: no more than so many."""
         taken: list[str] = []

@@ -7,7 +7,9 @@ nobody else uses the groups take in the order of their lanes, and owe it.
 """
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 
+from gate.core.deadlines import Deadlines
 from gate.core.line import Terms, tag_of
 
 LANE = 2**32  # turns per group
@@ -23,7 +25,8 @@ class Group:
     last: int = 0
     serving: int = 0
     credit: float = 0.0
-    called: dict[str, int] = field(default_factory=dict)
+    called: Deadlines = field(default_factory=Deadlines)
+    invited: dict[str, int] = field(default_factory=dict)  # ticket id: tag * 2**32 + turn; not called yet, the first one first
 
 
 class Groups:
@@ -31,8 +34,12 @@ class Groups:
 
     def __init__(self) -> None:
         self.known: list[Group] = []  # in the order of their first members
-        self.invited: dict[str, int] = {}  # ticket id: tag * 2**32 + turn; not called yet
         self.uses: dict[str, dict[str, tuple[int, int]]] = {}  # by invitation: ticket id: (number, epoch)
+
+    @property
+    def invited(self) -> dict[str, int]:
+        """Of all groups: ticket id: tag * 2**32 + turn; not called yet."""
+        return {id_: turn for group in self.known for id_, turn in group.invited.items()}
 
     def of(self, tag: int) -> Group | None:
         return next((group for group in self.known if group.tag == tag), None)
@@ -53,20 +60,20 @@ class Groups:
             group = Group(tag)
             self.known.append(group)
         group.last += 1
-        self.invited[id_] = tag * LANE + group.last
+        group.invited[id_] = tag * LANE + group.last
         return group.last
 
     def call(self, group: Group, many: int, heard: int) -> None:
         """The next ``many`` of them, who must have heard of it at ``heard``."""
-        first = group.tag * LANE + group.serving + 1
-        for id_ in [id_ for id_, turn in self.invited.items() if first <= turn < first + many]:
-            group.called[id_] = heard
-            del self.invited[id_]
         group.serving += many
+        upto = group.tag * LANE + group.serving
+        for id_ in list(takewhile(lambda id_: group.invited[id_] <= upto, group.invited)):
+            group.called[id_] = heard
+            del group.invited[id_]
 
     def purge(self, now: int) -> None:
         for group in self.known:
-            group.called = {id_: heard for id_, heard in group.called.items() if heard >= now}
+            group.called.take_before(now)
 
 
 def lane_of(group: Group, terms: Terms) -> tuple[int, float]:

@@ -11,24 +11,25 @@ the two together. The law it keeps (see ``docs/admission.md``):
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable
+from itertools import takewhile
+from typing import Literal, NamedTuple, TypeVar
 
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
 from gate.core.groups import BEHIND, Group, lane_of
 from gate.core.line import AWAY, GROUPED, Remembered, RoomState, Terms, group_number, group_turn
-from gate.core.room import GRACE, MOVING, PATIENCE, RETURN, Room, micros
+from gate.core.room import GRACE, MOVING, PATIENCE, RETURN, Room
 from gate.core.words import Reason
+
+T = TypeVar("T")
 
 MARGIN = 500_000  # a visitor is asked to knock at least this long before its token is due; the gate holds it so long
 LATE = 250_000  # an answer is on its way for less than this,
 LOST = 30 * SECOND  # and who did not get it asks again before this
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """The ledger's answer to a newcomer or a ticket; times in microseconds. ``number`` and ``epoch`` are the ticket's own, or
     new ones when it came too late."""
 
@@ -96,7 +97,7 @@ class Ledger(Room):
             self.serving = number
             self._admit(id_, terms)
             self._mark_spent(id_, epoch, number)
-            return Word("entered", number, epoch, self.raw + micros(terms.session))
+            return Word("entered", number, epoch, self.raw + terms.session_us)
         self._call_ahead(terms)
         if number > self.serving:
             return Word("waiting", number, epoch, 0, 2 * SECOND, 2 * SECOND, Reason.LINE)
@@ -160,6 +161,7 @@ class Ledger(Room):
                 self._mark_spent(id_, epoch, number)  # called long ago, and not heard of since: to the end of the line
                 self.last += 1
                 epoch, number, place = self.epoch, self.last, float(self.last)
+                self.moved.pop(id_, None)  # the lowest first
                 self.moved[id_] = epoch, number
                 self._call_ahead(terms)
                 if place > self.serving:
@@ -167,7 +169,7 @@ class Ledger(Room):
             first = place.is_integer() and self._mark_knocked(epoch, int(place))
         if first:
             if id_ in self._places:
-                self.calls.expected, self.calls.came = self.calls.expected + 1, self.calls.came + 1
+                self.calls.came_back()
             else:
                 self.calls.knocked(place, self.presence.settled)
         before, kept = self._stand(id_, place, terms)
@@ -179,7 +181,7 @@ class Ledger(Room):
                 self._settle_up(terms, group)
             self._mark_spent(id_, epoch, number)
             self._call_ahead(terms)
-            return Word("entered", number, epoch, self.raw + micros(terms.session))
+            return Word("entered", number, epoch, self.raw + terms.session_us)
         due, ask, reason = self._wait_at_the_door(id_, before, kept, terms, group if place >= BEHIND else None)
         self._call_ahead(terms)
         return Word("waiting", number, epoch, 0, due, ask, reason)
@@ -236,7 +238,7 @@ class Ledger(Room):
             seat = self.seats.get(id_, 0)
             if seat == 0:
                 self.lost = max(0, self.lost - 1)
-            self.seats[id_] = max(seat, self.t + micros(terms.session))
+            self.seats[id_] = max(seat, self.t + terms.session_us)
             expires = self.seats[id_] - self.skew
         self._close(terms)
         return expires
@@ -290,9 +292,8 @@ class Ledger(Room):
             news += 1
             self.admitted += 1
             self._mark_spent(id_, epoch, number)
-            call = self.calls.of(number) if number < AWAY else None
-            if call is not None:
-                call.knocked += 1
+            if number < AWAY:
+                self.calls.came_in(number)
             if id_ in self._places:
                 self._leave_the_door(id_)
             seat = max(self.seats.get(id_, 0), expires + self.skew)
@@ -301,18 +302,17 @@ class Ledger(Room):
         self._close(terms)
         return news
 
-    def tick(self, now: int, terms: Terms, memory: Remembered) -> RoomState:
-        """Calls whom it is time to call, cleans up."""
+    def tick(self, now: int, terms: Terms, memory: Remembered, *, revoked: bool = True) -> RoomState:
+        """Calls whom it is time to call, cleans up. ``revoked`` False: the state is told without them."""
         self._open(now, terms, memory)
         keep = self.longest + 60 * SECOND
-        self.revoked = {id_: at for id_, at in self.revoked.items() if at >= self.t - keep}
-        if self.gone:
-            self.gone = {id_: at for id_, at in self.gone.items() if at > self.worked - micros(terms.grace)}
+        _forget_first(self.revoked, lambda at: at < self.t - keep)
+        _forget_first(self.gone, lambda at: at <= self.worked - terms.grace_us)
         forfeit = self.epoch * MOVING + self.forfeit
-        self.moved = {id_: new for id_, new in self.moved.items() if new[0] * MOVING + new[1] > forfeit}
+        _forget_first(self.moved, lambda new: new[0] * MOVING + new[1] <= forfeit)
         self._call_ahead(terms)
         self._close(terms)
-        return self.state()
+        return self.state(revoked=revoked)
 
     # -- the parts of a claim, named as in the scripts
 
@@ -348,8 +348,8 @@ class Ledger(Room):
         if not is_called():
             return None
         group = self.groups.of(tag)
-        self.groups.invited.pop(id_, None)
         if group is not None:
+            group.invited.pop(id_, None)
             group.called.pop(id_, None)
         if id_ not in self._places:
             self._put(id_, self._in_front() if group is None else float(lane_of(group, terms)[0] + turn))
@@ -360,7 +360,7 @@ class Ledger(Room):
     def _is_forgotten(self, id_: str, terms: Terms) -> bool:
         """It has not been at the door for as long as the room's grace."""
         left = self.gone.get(id_)
-        return left is None or left + micros(terms.grace) <= self.worked
+        return left is None or left + terms.grace_us <= self.worked
 
     def _is_late(self, id_: str, seat: int, terms: Terms) -> bool:
         """A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token taken then and used
@@ -368,7 +368,7 @@ class Ledger(Room):
         it is, the visitor stands at the door; the seat stays taken, for the answer may have come and its pass be in use."""
         if self._refusal(terms) is not None:
             return False
-        given = seat - micros(terms.session)
+        given = seat - terms.session_us
         return id_ in self._places or (LATE < self.t - given < LOST and self.full > given)
 
     def _seats_for(self, id_: str, terms: Terms) -> float:
@@ -382,7 +382,7 @@ class Ledger(Room):
         kept = 0
         if place < BEHIND and not self._runs_over(terms):
             some = self.calls.on_the_way(place)
-            opening = self.raw < micros(terms.opens) + RETURN
+            opening = self.raw < terms.opens_us + RETURN
             # just after it nothing is known yet of those who were called before: keep one more
             kept = math.ceil(some) if opening else math.floor(some + 0.5)
         return bisect_left(self._door, (place, id_)), kept
@@ -398,7 +398,7 @@ class Ledger(Room):
             need = max(1, min(need, math.ceil((ahead + 1 - group.credit) / share)))
         if free <= 0 or (free < need and self.bucket.has(need)):
             reason = Reason.ACTIVE
-            each = need * micros(terms.session) / max(1, terms.active or 0)
+            each = need * terms.session_us / max(1, terms.active or 0)
             due = math.floor(max(float(SECOND), min(each, 5.0 * SECOND)))
         else:
             reason = Reason.RATE
@@ -421,3 +421,10 @@ class Ledger(Room):
 def _in_line(number: int, epoch: int, wait: int) -> Word:
     ask = math.floor(max(float(SECOND), min(wait / 4, 20.0 * SECOND)))
     return Word("waiting", number, epoch, 0, wait, ask, Reason.LINE)
+
+
+def _forget_first(kept: dict[str, T], is_over: Callable[[T], bool]) -> None:
+    """From the beginning, as far as they are over; what was put in last is over last."""
+    over = list(takewhile(lambda id_: is_over(kept[id_]), kept))
+    for id_ in over:
+        del kept[id_]

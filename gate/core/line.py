@@ -18,6 +18,10 @@ RATE_WINDOW = 60.0  # seconds over which admissions are measured
 RATE_LEAST = 5.0  # and the least from which a rate is told
 
 
+def micros(seconds: float) -> int:
+    return round(seconds * SECOND)
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a room grants, handed over with every call, so that changing it live is free.
@@ -40,6 +44,11 @@ class Terms:
     groups: tuple[tuple[str, float], ...] = ()  # name and share of the rate, the first one first
     step: int = field(init=False, repr=False)
     cost: int = field(init=False, repr=False)
+    opens_us: int = field(init=False, repr=False)  # microseconds; so are the next three
+    closes_us: float = field(init=False, repr=False)
+    session_us: int = field(init=False, repr=False)
+    grace_us: int = field(init=False, repr=False)
+    admits: bool = field(init=False, repr=False)  # is anybody let in by this mode?
 
     def __post_init__(self) -> None:
         if self.amount < 0 or self.period <= 0 or self.burst < 1 or self.session <= 0:
@@ -48,14 +57,15 @@ class Terms:
         object.__setattr__(self, "step", step)
         object.__setattr__(self, "cost", cost)
         object.__setattr__(self, "burst", max(1, min(self.burst, MOST // cost)))
+        object.__setattr__(self, "opens_us", micros(self.opens))
+        object.__setattr__(self, "closes_us", micros(self.closes) if self.closes < math.inf else math.inf)
+        object.__setattr__(self, "session_us", micros(self.session))
+        object.__setattr__(self, "grace_us", micros(self.grace))
+        object.__setattr__(self, "admits", self.mode in (RoomMode.AUTO, RoomMode.OPEN))
 
     @property
     def per_second(self) -> float:
         return self.step * SECOND / self.cost
-
-    @property
-    def admits(self) -> bool:
-        return self.mode in (RoomMode.AUTO, RoomMode.OPEN)
 
 
 @dataclass(frozen=True, slots=True)

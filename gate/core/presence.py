@@ -5,7 +5,7 @@ A request that never comes back with its ticket cannot be told from a visitor at
 one are passed by, a million of them at once, and are called by that. One that does come after all has its place.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 
 from gate.core.bucket import SECOND
 
@@ -20,15 +20,27 @@ class Presence:
     def __init__(self) -> None:
         self.settled = self.blind = self.seen = 0
         self.marks: list[tuple[int, int]] = []  # (room time, the highest number given by then), oldest first
-        self.bits: list[int] = []  # in order
+        self._bits: dict[int, list[int]] = {}  # by chunk, in order
+
+    @property
+    def bits(self) -> list[int]:
+        """In order."""
+        return [place for chunk in sorted(self._bits) for place in self._bits[chunk]]
 
     def nth(self, after: int, upto: int, want: float) -> tuple[int, int]:
         """The place of the ``want``-th bit above ``after`` and up to ``upto``, and ``want``; or ``upto``, and how many there
         are."""
-        first, end = bisect_right(self.bits, after), bisect_right(self.bits, upto)
-        if end - first >= want:
-            return self.bits[first + int(want) - 1], int(want)
-        return upto, max(0, end - first)
+        found = 0
+        for chunk in range(after // CHUNK, upto // CHUNK + 1) if upto > after else ():
+            bits = self._bits.get(chunk)
+            if not bits:
+                continue
+            first = bisect_right(bits, after) if bits[0] <= after else 0
+            end = bisect_right(bits, upto) if bits[-1] > upto else len(bits)
+            if found + end - first >= want:
+                return bits[first + int(want) - found - 1], int(want)
+            found += end - first
+        return upto, found
 
     def settle(self, now: int, serving: int) -> None:
         while self.marks and self.marks[0][0] + SETTLE <= now:
@@ -50,10 +62,11 @@ class Presence:
 
     def note(self, place: int) -> None:
         """Seen again; ``place`` is above what is called."""
-        at = bisect_right(self.bits, place)
-        if at and self.bits[at - 1] == place:
+        bits = self._bits.setdefault(place // CHUNK, [])
+        at = bisect_right(bits, place)
+        if at and bits[at - 1] == place:
             return
-        insort(self.bits, place)
+        bits.insert(at, place)
         if self.blind < place <= self.settled:
             self.seen += 1
 
@@ -69,5 +82,5 @@ class Presence:
 
     def forget(self, first: int, last: int) -> None:
         """Whole chunks."""
-        if last >= first:
-            self.bits = [place for place in self.bits if not first <= place // CHUNK <= last]
+        for chunk in [chunk for chunk in self._bits if first <= chunk <= last]:
+            del self._bits[chunk]

@@ -55,9 +55,11 @@ class Room:
         self._door: list[tuple[float, str]] = []  # (place, id), in order
         self._places: dict[str, float] = {}
         self._opened = 0
+        self._terms: Terms | None = None
         self.t = self.raw = 0
 
-    def state(self) -> RoomState:
+    def state(self, *, revoked: bool = True) -> RoomState:
+        """``revoked`` False: without those passes, of which there may be many."""
         return RoomState(
             epoch=self.epoch,
             serving=self.serving,
@@ -67,7 +69,7 @@ class Room:
             base=self.base,
             inside=self._inside(),
             tokens=max(0.0, self.bucket.tokens),
-            revoked=frozenset(self.revoked),
+            revoked=frozenset(self.revoked) if revoked else frozenset(),
             now=self.raw / SECOND,
             ready=self.ready,
             present=self.present_share,
@@ -142,7 +144,15 @@ class Room:
                 self._turn(memory.least)
         self._opened = self.serving
         self._draw(terms)
-        since = self.bucket.stamp
+        if self.t != self.calls.now or terms is not self._terms:
+            self._go_on(terms)
+        while self.reached and self.reached[0][0] + terms.grace_us <= self.worked:
+            self.forfeit = self.reached.pop(0)[1]
+        self._purge(terms)
+
+    def _go_on(self, terms: Terms) -> None:
+        """What time alone has changed since the last call."""
+        self._terms, since = terms, self.bucket.stamp
         self.calls.measure(self.t, since, terms)
         self.flow *= math.exp(-((self.t - since) / SECOND) / TURNOVER)
         self.bucket.refill(self.t, terms.step, terms.cost, terms.burst)
@@ -150,30 +160,26 @@ class Room:
             self.full = self.t
         if self._refusal(terms) is None:
             self.worked += min(self.t - since, 10 * SECOND)
-        self.longest = max(self.longest, micros(terms.session))
+        self.longest = max(self.longest, terms.session_us)
         self.presence.settle(self.t, self.serving)
-        while self.reached and self.reached[0][0] + micros(terms.grace) <= self.worked:
-            self.forfeit = self.reached.pop(0)[1]
-        self._purge(terms)
 
     def _close(self, terms: Terms) -> None:
         self.through = max(self.through, self.serving - self.ready - self.unheard)  # never back: no place ever grows
         self.presence.mark(self.t, self.last)
         newest = self.reached[-1] if self.reached else None
         known = newest[1] if newest else self.forfeit
-        if self.serving > known and (newest is None or self.worked - newest[0] >= micros(terms.grace) / 16):
+        if self.serving > known and (newest is None or self.worked - newest[0] >= terms.grace_us / 16):
             self.reached.append((self.worked, self.serving))
-        self.presence.forget(self._opened // CHUNK, self.serving // CHUNK - 1)
+        if self.serving // CHUNK > self._opened // CHUNK:
+            self.presence.forget(self._opened // CHUNK, self.serving // CHUNK - 1)
 
     def _refusal(self, terms: Terms) -> Reason | None:
         """Why nobody is let in now."""
-        if terms.mode is RoomMode.HOLD:
-            return Reason.HOLD
         if not terms.admits:
-            return Reason.ROOM_CLOSED
-        if self.raw < micros(terms.opens):
+            return Reason.HOLD if terms.mode is RoomMode.HOLD else Reason.ROOM_CLOSED
+        if self.raw < terms.opens_us:
             return Reason.NOT_OPEN
-        if terms.closes < math.inf and self.raw >= micros(terms.closes):
+        if self.raw >= terms.closes_us:
             return Reason.SALE_OVER
         return None
 
@@ -181,7 +187,7 @@ class Room:
         """When to ask again then, microseconds from now, in whole seconds."""
         wait = 20 * SECOND
         if reason is Reason.NOT_OPEN:
-            wait = min(wait, math.ceil((micros(terms.opens) - self.raw) / SECOND) * SECOND)
+            wait = min(wait, math.ceil((terms.opens_us - self.raw) / SECOND) * SECOND)
         return wait
 
     def _be_born(self, terms: Terms, memory: Remembered) -> None:
@@ -192,7 +198,7 @@ class Room:
         if memory.epoch > 0:  # the store lost it: the bucket comes back empty, numbers go on, old seats are held free
             self.epoch, self.last, self.serving = memory.epoch, memory.last, memory.serving
             self.bucket.level = -RETURN * terms.step
-            self.lost, self.lost_until = memory.inside, self.raw + micros(terms.session)
+            self.lost, self.lost_until = memory.inside, self.raw + terms.session_us
             self.drawn, self.seed, self.left = memory.drawn, memory.seed, memory.left
             self.presence.lose_sight(self.last)
             self._turn(max(memory.epoch + 1, memory.least))
@@ -227,7 +233,7 @@ class Room:
         place."""
         if not terms.draw or self.drawn > 0:
             return
-        if self.raw < micros(terms.opens):
+        if self.raw < terms.opens_us:
             self.seed = self.seed or self.offer
             self.drawn = 0  # also where the opening was put off
             return
@@ -238,13 +244,15 @@ class Room:
 
     def _purge(self, terms: Terms) -> None:
         """Who leaves the door without a pass keeps the place for the room's grace."""
-        patience = PATIENCE if self._runs_over(terms) else GRACE
-        for id_ in self.due.take_before(self.t - patience, PURGE):
-            place = self._places[id_]
-            if place.is_integer() and place < BEHIND and (self.epoch, int(place)) not in self.knocked:
-                self.calls.expected += 1
-            self.gone[id_] = self.worked
-            self._leave_the_door(id_)
+        if self.due.is_over(self.t - PATIENCE):
+            patience = PATIENCE if self._runs_over(terms) else GRACE
+            for id_ in self.due.take_before(self.t - patience, PURGE):
+                place = self._places[id_]
+                if place.is_integer() and place < BEHIND and (self.epoch, int(place)) not in self.knocked:
+                    self.calls.went()
+                self.gone.pop(id_, None)  # the oldest first
+                self.gone[id_] = self.worked
+                self._leave_the_door(id_)
         self.seats.take_before(self.t - SEAT_SLACK)
         self.groups.purge(self.t)
 
@@ -257,7 +265,7 @@ class Room:
         """The bucket is full, and whatever waits now is a token lost. Where seats are what is scarce, nothing is lost by it;
         and just after the opening a full bucket is not for the quickest."""
         scarce = self._free_seats(terms) * self.bucket.cost < self.bucket.level
-        return self._is_full() and not scarce and self.raw >= micros(terms.opens) + RETURN
+        return self._is_full() and not scarce and self.raw >= terms.opens_us + RETURN
 
     def _inside(self) -> int:
         return len(self.seats) + (self.lost if self.t < self.lost_until else 0)
@@ -269,7 +277,7 @@ class Room:
         self.bucket.take()
         self.admitted += 1
         self.flow += 1
-        self.seats[id_] = self.t + micros(terms.session)
+        self.seats[id_] = self.t + terms.session_us
 
     def _is_spent(self, id_: str, epoch: int, number: int) -> bool:
         return (id_ if number >= AWAY else (epoch, number)) in self.spent
@@ -308,7 +316,7 @@ class Room:
 
     def _turnover(self, active: int, terms: Terms) -> float:
         """Seats a second that may become free: twice as many as were lately taken, and as many as sessions end."""
-        return max(active * SECOND / micros(terms.session), 2 * self.flow / TURNOVER)
+        return max(active * SECOND / terms.session_us, 2 * self.flow / TURNOVER)
 
     def _call_up_to(self, number: int, count: int, known: int, sure: bool, present: float, terms: Terms) -> None:
         self.calls.call(self.serving, number, count, known, sure, hearing(number - self.through, present, terms))
@@ -403,7 +411,3 @@ class Room:
             del self._door[bisect_left(self._door, (stood, id_))]
         self._places[id_] = place
         insort(self._door, (place, id_))
-
-
-def micros(seconds: float) -> int:
-    return round(seconds * SECOND)

@@ -121,9 +121,9 @@ class StandIn:
         word = self._ledger.claim(round(now * SECOND), mine, self._remembered(ticks), ticket, turn)
         if word.status == "entered":
             self._admitted[ticket.id] = Admission(ticket.id, ticket.epoch, ticket.number, now + terms.session)
-            return replace(word, number=ticket.number, expires=round((now + terms.session) * SECOND))
+            return word._replace(number=ticket.number, expires=round((now + terms.session) * SECOND))
         if mine.amount == 0 < terms.amount and word.reason is Reason.RATE:  # it will be this worker's turn again
-            return replace(word, ask=min(word.ask, max(SECOND, round(left * SECOND))))
+            return word._replace(ask=min(word.ask, max(SECOND, round(left * SECOND))))
         return word
 
     def leave(self, ticket: Ticket) -> None:
