@@ -36,7 +36,7 @@ from gate.serve import BACKLOG
 from gate.store.line import Line
 from gate.store.link import Link, StoreUnavailable
 from gate.store.local import Policy
-from gate.store.memory import Memory
+from gate.store.memory import ROOMS_FILE, Memory
 from gate.store.orders import OrdersStore
 from gate.store.quotas import Quotas
 from gate.web import metrics
@@ -117,7 +117,7 @@ async def worker(plan: Plan) -> AsyncIterator[tuple[Door, "Pulse"]]:
     """Everything that serves visitors, with its background work running, and what the worker says of itself."""
     settings, state = plan.settings, plan.settings.state
     link = Link(plan.store_url, _password(settings))
-    memory = Memory(state / "rooms.json")
+    memory = Memory(state / ROOMS_FILE)
     keys = Keys(state)
     meter = metrics.Meter(state / "run" / "metrics", settings.rooms)
     engine = Engine(

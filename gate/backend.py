@@ -272,12 +272,13 @@ class Backend:
         """Has the supervisor take the config file again, if a gate can run with it."""
         report = await asyncio.to_thread(examination.examine, self._config_path)
         if report.settings is None:
-            return Reload([str(problem) for problem in report.errors], [])
+            return Reload([str(problem) for problem in report.errors], [], [])
         if self._supervisor is None:
-            return Reload(["this gate has no supervisor to tell; start it again"], [])
+            return Reload(["this gate has no supervisor to tell; start it again"], [], [])
         os.kill(self._supervisor, signal.SIGHUP)
         self._record(who, f"config reloaded at {datetime.fromtimestamp(self._clock(), UTC):%H:%M:%S} UTC")
-        return Reload([], examination.need_restart(self.settings, report.settings))
+        need_restart = examination.need_restart(self.settings, report.settings)
+        return Reload([], need_restart, [str(warning) for warning in report.warnings])
 
     def config(self) -> dict[str, Any]:
         """The settings in force, in the notation of the file; secrets are masked."""

@@ -18,6 +18,7 @@ from gate.core.instants import format_distance
 from gate.core.settings import Edge, Settings
 from gate.core.words import Order
 from gate.edges import presets
+from gate.store.memory import ROOMS_FILE, Memory
 from gate.web.artwork import PageError, can
 from gate.web.pages import Pages
 
@@ -27,7 +28,7 @@ _REFUSED = "refused"
 
 def examine(path: Path, environ: Mapping[str, str] | None = None) -> config.Report:
     """As :func:`gate.config.examine`, and whether the processes of a gate would start with it. It blocks."""
-    return config.examine(path, environ, also=(_edge, _tls, _pages, _times))
+    return config.examine(path, environ, also=(_edge, _tls, _pages, _times, _draws))
 
 
 def need_restart(old: Settings, new: Settings) -> list[str]:
@@ -106,6 +107,20 @@ def _times(settings: Settings) -> Iterator[Finding]:
             yield Finding(("rooms", name, "closes"), text, "warning")
         elif room.opens is not None and room.opens <= now and room.order is Order.RANDOM:
             text = f"was {_ago(room.opens, now)}: who has not been drawn yet is served first come, first served"
+            yield Finding(("rooms", name, "opens"), text, "warning")
+
+
+def _draws(settings: Settings) -> Iterator[Finding]:
+    """By what the workers here remember: a draw that people were promised must not fail to come without a word."""
+    memory = Memory(settings.state.expanduser() / ROOMS_FILE)
+    for name, room in settings.rooms.items():
+        drawn = memory.of(name).drawn
+        if room.order is Order.RANDOM and room.opens is not None and room.opens > time.time() and drawn > 0:
+            text = (
+                f"the room has had its draw (of {drawn}), and a room is drawn once: who comes before this opening is served "
+                "first come, first served, behind those who stand there. For another draw give the room another name, when "
+                "nobody stands in this one any more"
+            )
             yield Finding(("rooms", name, "opens"), text, "warning")
 
 

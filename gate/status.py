@@ -322,8 +322,12 @@ def _room_problems(room: RoomStatus, now: float) -> Iterator[str]:
         yield f"{room.name} is sold out, says {who}: nobody new enters."
     if room.maximum is not None and room.waiting >= room.maximum:
         yield f"The line of {room.name} is full ({room.maximum}): newcomers get no place."
-    if room.opens is not None and now < room.opens and room.draw is not None and room.draw.drawn is not None:
-        yield f"{room.name} has had its draw: who comes now stands behind it. Another sale needs another room for its own."
+    early = room.opens is not None and now < room.opens
+    if room.order is Order.RANDOM and early and room.draw is not None and room.draw.drawn is not None:
+        yield (
+            f"{room.name} has had its draw (of {room.draw.drawn}), and a room is drawn once: who comes before this opening is "
+            "served first come, first served, behind it. For another draw give the room another name."
+        )
     past = room.opens is not None and now >= room.opens + DRAW_SLACK
     if room.order is Order.RANDOM and past and room.draw is not None and room.draw.drawn is None:
         yield f"{room.name} has opened, and nobody was drawn: it is first come, first served."

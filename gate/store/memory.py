@@ -13,6 +13,8 @@ from typing import Any
 from gate import private
 from gate.core.line import Remembered, RoomState
 
+ROOMS_FILE = "rooms.json"  # in the state directory
+
 
 class Memory:
     """Rooms by name. ``path`` None: only in this process."""

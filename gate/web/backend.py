@@ -13,10 +13,12 @@ from gate.status import Status
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What came of asking for one. With ``problems`` nothing happens; ``need_restart`` are settings that stay as they are."""
+    """What came of asking for one. With ``problems`` nothing happens; ``need_restart`` are settings that stay as they are;
+    ``warnings`` are what the file says and may not mean."""
 
     problems: list[str]
     need_restart: list[str]
+    warnings: list[str]
 
 
 class Backend(Protocol):

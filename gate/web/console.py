@@ -248,7 +248,7 @@ class Console:
         text = "The config file is valid; the workers are being replaced."
         if reload.need_restart:
             text += f" {', '.join(reload.need_restart)}: a change there needs a restart of the gate."
-        return self._say(session, text)
+        return self._say(session, " ".join([text, *reload.warnings]))
 
     async def _change(self, session: Session, change: Callable[[Orders], Orders], at: str = "switches") -> Response:
         before = (await self._backend.status()).version

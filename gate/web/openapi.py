@@ -144,14 +144,16 @@ def document() -> dict[str, Any]:
                     {
                         "202": {
                             "description": "The file is valid; the workers are being replaced. `need_restart` names the "
-                            "settings that a reload cannot change: they stay as they are. Should a worker not come up with "
-                            "the new config, the old one stays in force, and the status says so under `problems`.",
+                            "settings that a reload cannot change: they stay as they are; `warnings` are what the file says "
+                            "and may not mean. Should a worker not come up with the new config, the old one stays in force, "
+                            "and the status says so under `problems`.",
                             "content": _json(
                                 {
                                     "type": "object",
                                     "properties": {
                                         "accepted": {"const": True},
                                         "need_restart": {"type": "array", "items": {"type": "string"}},
+                                        "warnings": {"type": "array", "items": {"type": "string"}},
                                     },
                                 }
                             ),

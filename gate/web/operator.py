@@ -130,7 +130,8 @@ class Api:
         reload = await self._backend.reload(who=operator.name)
         if reload.problems:
             raise Problem(422, "The config file cannot be used; the last good one stays in force.", problems=reload.problems)
-        return JSONResponse({"accepted": True, "need_restart": reload.need_restart}, status_code=202)
+        told = {"accepted": True, "need_restart": reload.need_restart, "warnings": reload.warnings}
+        return JSONResponse(told, status_code=202)
 
     async def emails(self, request: Request, operator: Operator) -> Response:
         body = await asyncio.to_thread(self._backend.emails_csv)

@@ -82,7 +82,7 @@ class Pages:
 
     def said(self, state: str, view: RoomView) -> dict[str, tuple[str, str]]:
         """Heading and sentence of a state that everybody shares, in every language."""
-        why_ = why(state, Reason.LINE, placed=True, draw=view.draw)
+        why_ = why(state, Reason.LINE, placed=True, draw=_will_draw(view))
         known = self._art.languages.known.items()
         return {tag: (language.text(sentences.HEADS[state]), language.text(why_)) for tag, language in known}
 
@@ -320,8 +320,13 @@ class Welcome:
         return retry_field(seen.retry_after), body
 
 
+def _will_draw(view: RoomView) -> bool:
+    """A room is drawn once: who waits for a second opening must not be told that there is a draw."""
+    return view.draw and not view.drawn
+
+
 def _detail(language: Language, seen: Standing, reason: Reason, view: RoomView) -> str:
-    return language.text(why(seen.state, reason, placed=seen.epoch is not None, draw=view.draw))
+    return language.text(why(seen.state, reason, placed=seen.epoch is not None, draw=_will_draw(view)))
 
 
 def _html_fields(language: Language) -> Fields:

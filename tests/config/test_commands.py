@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from gate import resources
 from gate.commands import check, explain, schema
 from gate.config import reference
+from gate.core.line import RoomState
+from gate.store.memory import ROOMS_FILE, Memory
 
 app = typer.Typer()
 for _module in (check, explain, schema):
@@ -117,6 +119,28 @@ def test_a_time_that_is_past_is_doubted(run, tmp_path):
     assert "the sale is over" in first
     assert ":3: warning: rooms.r1.opens: was " in second
     assert "fine (3 rooms" in fine
+
+
+def test_a_draw_that_will_not_come_is_doubted(run, tmp_path):
+    """The room has had one, by what the workers on this machine remember."""
+    state = tmp_path / "state"
+    state.mkdir()
+    memory = Memory(state / ROOMS_FILE)
+    memory.saw("again", RoomState(last=80, drawn=80, seed="ab" * 32))
+    memory.saw("promised", RoomState(last=80, drawn=0, seed="ab" * 32))
+    memory.saw("fifo", RoomState(last=80, drawn=80, seed="ab" * 32))
+    memory.save()
+    sale = tmp_path / "sale.yaml"
+    room = "{{match: /{0}, rate: 1/minute, opens: 2999-11-27T11:00:00Z, order: {1}}}"
+    rooms = [("again", "random"), ("promised", "random"), ("fifo", "fifo"), ("new", "random")]
+    lines = [f"  {name}: {room.format(name, order)}" for name, order in rooms]
+    sale.write_text(f"state: {state}\nrooms:\n" + "\n".join(lines) + "\n")
+    result = run("check", str(sale))
+    assert result.exit_code == 0
+    warning, fine = result.stdout.splitlines()
+    assert ":3: warning: rooms.again.opens: the room has had its draw (of 80), and a room is drawn once: " in warning
+    assert "give the room another name" in warning
+    assert "fine (4 rooms" in fine
 
 
 def test_explain_of_a_guarded_path_tells_newcomer_from_pass_holder(run):

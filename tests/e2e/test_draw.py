@@ -111,3 +111,32 @@ def _sale(gate: Gate, opens: int) -> None:
     assert gate.process is not None
     log = gate.process.log.read_text()
     assert log.count('"draw_committed"') == log.count('"draw_done"') == 1
+    _another_opening(gate, draw)
+
+
+def _another_opening(gate: Gate, draw: dict[str, Any]) -> None:
+    """A room is drawn once: whoever sets a second opening is told so, and those who come before it are promised nothing."""
+    again = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    before = {worker["config"] for worker in gate.status()["workers"]}
+    gate.settings["rooms"]["checkout"]["opens"] = again
+    gate.write()
+    token = (gate.state_directory / "local.token").read_text().strip()
+    reply = fetch(
+        gate.operator_url + "/api/v1/config/reload", method="POST", headers={"Authorization": f"Bearer {token}"}, body=b""
+    )
+    (warning,) = reply.json()["warnings"]
+    assert f"the room has had its draw (of {draw['drawn']}), and a room is drawn once" in warning
+    assert warning.partition(": ")[2] in gate.command("check", check=False).stdout
+
+    def is_told() -> bool:
+        told = gate.status()
+        new = not before & {worker["config"] for worker in told["workers"] if worker["alive"]}
+        return new and any("checkout has had its draw" in problem for problem in told["problems"])
+
+    eventually(is_told, 60, every=0.3, what="the workers are new ones, and the status says that there will be no draw")
+    document = fetch(gate.url + "/__gate/rooms/checkout/status").json()
+    assert document["draw"] == draw
+    late = Person(gate)
+    assert late.first.decision == "wait; room=checkout; reason=not-open"
+    assert "a draw decides" not in late.first.text
+    assert late.number() > draw["drawn"]

@@ -109,7 +109,7 @@ def test_a_config_that_no_worker_could_run_is_refused_by_everybody_and_a_better_
 
     change(gate, brand={"name": "Better & Sons"}, listen="127.0.0.1:1")
     answer = reload(gate)
-    assert (answer.status, answer.json()) == (202, {"accepted": True, "need_restart": ["listen"]})
+    assert (answer.status, answer.json()) == (202, {"accepted": True, "need_restart": ["listen"], "warnings": []})
     eventually(lambda: named("Better &amp; Sons"), ROLLS)
     eventually(lambda: gate.status()["problems"] == [], 10)
     eventually(lambda: len(workers(gate)) == 3 and not workers(gate) & before, ROLLS, what="the old ones have gone")

@@ -204,7 +204,8 @@ def test_what_an_operator_of_a_sale_should_know() -> None:
             "drop has opened, and nobody was drawn: it is first come, first served."
         ]
     assert sale(RoomBeat(drawn=50, seed="cd" * 32), after=-60).problems == [
-        "drop has had its draw: who comes now stands behind it. Another sale needs another room for its own."
+        "drop has had its draw (of 50), and a room is drawn once: who comes before this opening is served first come, "
+        "first served, behind it. For another draw give the room another name."
     ]
     assert sale(RoomBeat(waiting=100), after=-1).problems == ["The line of drop is full (100): newcomers get no place."]
     assert sale(RoomBeat(left=0), after=-1).problems == ["drop is sold out, says the shop: nobody new enters."]

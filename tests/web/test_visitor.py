@@ -110,6 +110,24 @@ async def test_the_seed_of_a_draw_is_secret_until_it_is_held(make_gate):
     assert json.loads((await gate.ask("GET", TICKET, **JSON)).body)["turn"] == drawn_place(seed, gate.room.last, 501)
 
 
+async def test_who_waits_for_another_opening_of_a_drawn_room_is_promised_no_draw(make_gate):
+    """A room is drawn once: it is first come, first served now, and neither page nor document says anything else."""
+    gate = make_gate(rooms={"checkout": {**ROOM, "order": "random", "opens": time.time() + 3600}})
+    gate.room.seed, gate.room.serving = bytes(range(32)).hex(), 0
+    shared = json.loads((await gate.ask("GET", STATUS)).body)["said"]["en"][1]
+    assert "a draw decides" in shared
+    for target in (TICKET, "/checkout"):
+        assert "a draw decides" in (await gate.ask("GET", target, **(JSON if target == TICKET else BROWSER))).text
+    gate.room.drawn = gate.room.last
+    gate.room.last += 100
+    shared = json.loads((await gate.ask("GET", STATUS)).body)["said"]["en"][1]
+    assert "a draw decides" not in shared
+    for target in (TICKET, "/checkout"):
+        told = (await gate.ask("GET", target, **(JSON if target == TICKET else BROWSER))).text
+        assert "a draw decides" not in told
+        assert shared in told
+
+
 async def test_a_full_line_gives_no_ticket(make_gate):
     gate = make_gate(rooms={"checkout": {**ROOM, "maximum": 400}})
     reply = await gate.ask("GET", TICKET, **JSON)
