@@ -1,14 +1,31 @@
 """The command line: ``gate COMMAND``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
 
 from gate import __version__
 from gate.commands import check, demo, edge, explain, operate, schema, serve, simulate
+from gate.config import advice
+
+
+class _Commands(TyperGroup):
+    """Says what is wrong with a value as `gate check` does; newer typers leave it to pydantic ("Value error, …")."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = advice.explain(error.__cause__.errors(include_url=False)[0], ())
+            raise
+
 
 app = typer.Typer(
     name="gate",
+    cls=_Commands,
     help="Floodgate: a traffic gate and virtual waiting room in front of your shop.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -137,9 +137,13 @@ def _unruled(request: str, decision: str, detail: str) -> Explanation:
 def _visit(url: str, method: str, address: str, headers: Sequence[str]) -> Visit:
     if not url.startswith("/"):
         url = url if "://" in url else f"https://{url}"
-    parts = urlsplit(url)
+    odd = ValueError(f"{url!r} is no web address; write https://shop.example/checkout, or only /checkout")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise odd from error
     if parts.scheme not in ("", "http", "https") or not (parts.netloc or url.startswith("/")):
-        raise ValueError(f"{url!r} is no web address; write https://shop.example/checkout, or only /checkout")
+        raise odd
     # cut by hand: urlsplit mends what the gate must see as it is
     target = re.sub(r"^\w+://[^/?#]*", "", url).partition("#")[0]
     target = target if target.startswith("/") else f"/{target}"

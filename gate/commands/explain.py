@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gate import config
+from gate.commands.terminal import Misuse
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +42,7 @@ def explain(
     try:
         found = explained(url, verb, address, header or [], settings, _running(config_file))
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise Misuse(str(error)) from None
     typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else "\n".join(found.lines()))
 
 
@@ -50,7 +51,7 @@ def _asked(request: list[str], method: str | None) -> tuple[str, str]:
     if len(request) == 1:
         return method or "GET", request[0]
     if len(request) > 2 or method is not None or not re.fullmatch(r"[A-Za-z]+", request[0]):
-        raise typer.BadParameter("write one request: /checkout, or POST /cart/add")
+        raise Misuse("write one request: /checkout, or POST /cart/add")
     return request[0], request[1]
 
 

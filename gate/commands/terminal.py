@@ -17,6 +17,13 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
+class Misuse(typer.BadParameter):
+    """The words of a command do not go together; exit 2, and the message stands for itself."""
+
+    def format_message(self) -> str:
+        return self.message
+
+
 def fail(why: object) -> NoReturn:
     typer.echo(str(why), err=True)
     raise typer.Exit(1)

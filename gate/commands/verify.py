@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 import typer
 
-from gate.commands.terminal import JsonOption, fail, print_json
+from gate.commands.terminal import JsonOption, Misuse, fail, print_json
 from gate.core.draw import commitment, drawn_place
 
 DEADLINE = 10.0  # seconds
@@ -45,15 +45,15 @@ def verify_draw(
 ) -> None:
     """Does the seed match the commitment, and which place did a number get? Ends with 1 where it does not match."""
     if number is None and not everybody and promised is None and url is None:
-        raise typer.BadParameter("say what to verify: --number, --all or --commitment")
+        raise Misuse("say what to verify: --number, --all or --commitment")
     if promised is not None:
         promised = _hex("--commitment", promised).hex()
     if url is not None:
         if seed is not None or drawn is not None:
-            raise typer.BadParameter("give the address of the status document, or --seed and --drawn")
+            raise Misuse("give the address of the status document, or --seed and --drawn")
         found = _asked(url, promised)
     elif seed is None or drawn is None:
-        raise typer.BadParameter("give --seed and --drawn, or the address of the status document")
+        raise Misuse("give --seed and --drawn, or the address of the status document")
     else:
         found = Published(_hex("--seed", seed), drawn, (promised,) if promised else ())
 
@@ -105,7 +105,7 @@ def _hex(option: str, text: str) -> bytes:
 def _asked(url: str, promised: str | None) -> Published:
     """What the status document at ``url`` says of the draw, and the commitments to compare with."""
     if urlsplit(url).scheme not in ("http", "https"):
-        raise typer.BadParameter(f"{url!r} is no web address; write https://shop.example/__gate/rooms/NAME/status")
+        raise Misuse(f"{url!r} is no web address; write https://shop.example/__gate/rooms/NAME/status")
     try:
         with urlopen(Request(url, headers={"Accept": "application/json"}), timeout=DEADLINE) as response:  # noqa: S310
             document: Any = json.loads(response.read(LARGEST))

@@ -1,6 +1,7 @@
 """gate check, gate explain and gate schema, as they are typed."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,28 @@ def test_the_reference_in_the_documentation_is_the_model_s():
 
 def test_the_tables_can_be_printed(run):
     assert "| `burst` | whole number > 0 | `1` |" in run("schema", "--markdown").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("room checkout --burst 0", "Invalid value for '--burst': '0' is out of range; write at least 1"),
+        ("room checkout --burst x", "Invalid value for '--burst': 'x' is not a whole number"),
+        ("room checkout shut", "Invalid value for 'mode': 'shut' is not one of 'auto', 'open', 'hold', 'closed'"),
+        ("shed 3", "Invalid value for 'mode': '3' is not one of 'auto', 'off', '1', '2'"),
+        ("operators add anna --role boss", "Invalid value for '--role': 'boss' is not one of 'viewer', 'operator'"),
+        ("simulate checkout --visitors many", "Invalid value for '--visitors': 'many' is not a whole number"),
+        ("serve --workers 0", "Invalid value for '--workers': '0' is out of range; write at least 1"),
+        ("explain http://[", "'http://[' is no web address; write https://shop.example/checkout"),
+        ("verify-draw --seed 00 --drawn 3", "say what to verify: --number, --all or --commitment"),
+    ],
+)
+def test_a_mistake_at_the_command_line_is_told_in_plain_words(words, said):
+    """As in the file: no 'Value error', no 'Input should be', no 'unable to parse'."""
+    from gate import cli
+
+    result = CliRunner(env={"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"}).invoke(cli.app, words.split())
+    assert result.exit_code == 2
+    shown = " ".join(result.output.replace("│", " ").split())
+    assert said in shown
+    assert not re.search(r"Value error|Input|[Uu]nable|Invalid value: |Invalid IPv6", shown)
