@@ -71,8 +71,8 @@ def overview(found: dict[str, Any]) -> Group:
         f"shedding {found['shedding']['mode']} (level {found['shedding']['level']})   orders {found['version']}",
         style="dim",
     )
-    numbers = ("Waiting", "Inside", "Called", "Tokens", "A minute", "Orders", "At the shop")
-    rooms = table_of("Room", "Mode", "Waiting", "Inside", "Called", "Tokens", "A minute", "Rate", numbers=numbers)
+    numbers = ("Waiting", "Inside", "Serving", "Tokens", "A minute", "Orders", "At the shop")
+    rooms = table_of("Room", "Mode", "Waiting", "Inside", "Serving", "Tokens", "A minute", "Rate", numbers=numbers)
     for room in found["rooms"]:
         inside = f"{room['inside']}/{room['active']}" if room["active"] else str(room["inside"])
         rooms.add_row(
@@ -121,7 +121,7 @@ def sale_of(room: dict[str, Any], now: float, *, briefly: bool = False) -> Itera
     if room["maximum"] is not None:
         yield "Longest line", str(room["maximum"])
     if room["left"] is not None:
-        yield "Left", str(room["left"]) if room["left"] else "0 (sold out)"
+        yield "Left to sell", str(room["left"]) if room["left"] else "0 (sold out)"
     if room["groups"]:
         yield (
             "Groups",

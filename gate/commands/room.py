@@ -99,9 +99,11 @@ def _rows(room: dict[str, Any], now: float) -> Iterator[tuple[str, str]]:
         by_hand = "  (set by hand)" if key in room["ordered"] else ""
         yield label, f"{'no cap' if room[key] is None else room[key]}{by_hand}"
     for label, value in sale_of(room, now):
-        yield label, value + ("  (set by hand)" if label == "Left" and "left" in room["ordered"] else "")
-    for label, key in (("Waiting", "waiting"), ("Inside", "inside"), ("Serving", "serving"), ("Message", "message")):
-        yield label, str(room[key])
+        yield label, value + ("  (set by hand)" if label == "Left to sell" and "left" in room["ordered"] else "")
+    yield "Waiting", str(room["waiting"])
+    yield "Inside", str(room["inside"])
+    yield "Serving", f"{room['serving']} of {room['last']}"
+    yield "Message", room["message"]
 
 
 def _say(effect: dict[str, Any]) -> None:

@@ -51,6 +51,7 @@ def test_status(gate: Listener) -> None:
     assert shown.code == 0
     assert re.search(r"checkout +auto +1284 +412/500 +4210/5494 +3.4/20 +114 +120/minute", shown.out)
     assert "normal" in shown.out
+    assert re.search(r"Inside +Serving +Tokens", shown.out)
     found = json.loads(run(gate, "status", "--json").out)
     assert found["rooms"][0]["waiting"] == 1284
     gate.beat(store_up=False)
@@ -67,6 +68,7 @@ def test_top(gate: Listener) -> None:
 def test_a_room(gate: Listener) -> None:
     shown = run(gate, "room", "checkout")
     assert re.search(r"Mode +auto", shown.out)
+    assert re.search(r"Serving +4210 of 5494", shown.out)
     assert ordered(gate) == RoomOrders()
     words = ("hold", "--rate", "60/minute", "--burst", "5", "--active", "0", "--message", "Häuser [b]")
     shown = run(gate, "room", "checkout", *words)
@@ -84,12 +86,12 @@ def test_a_room(gate: Listener) -> None:
 def test_session_and_stock_of_a_room(gate: Listener) -> None:
     shown = run(gate, "room", "checkout", "--session", "15m", "--left", "7")
     assert re.search(r"Session +15m  \(set by hand\)", shown.out)
-    assert re.search(r"Left +7  \(set by hand\)", shown.out)
+    assert re.search(r"Left to sell +7  \(set by hand\)", shown.out)
     assert "only 7 left to sell" in shown.out
     assert ordered(gate) == RoomOrders(session="15m", left=7)
-    assert "left 7" in run(gate, "status").out
+    assert "left to sell 7" in run(gate, "status").out
     shown = run(gate, "room", "checkout", "--left", "0")
-    assert re.search(r"Left +0 \(sold out\)", shown.out)
+    assert re.search(r"Left to sell +0 \(sold out\)", shown.out)
     assert "sold out" in run(gate, "status").out
     run(gate, "room", "checkout", "--left", "shop", "--session", "config")
     assert ordered(gate) == RoomOrders()

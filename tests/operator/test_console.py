@@ -309,6 +309,11 @@ def test_the_curve_says_in_words_what_it_draws() -> None:
     assert curve([(now - 4, 0), (now, 1)], now) is not None
 
 
+def test_the_console_has_the_words_of_the_command_line(olga: Person) -> None:
+    page = re.sub(r"<[^>]*>", "", olga.get())
+    assert re.search(r"Serving4\u202f210 of 5\u202f494\s+Tokens3\.4 of 20", page)
+
+
 def test_the_last_minutes_are_remembered(gate: Listener, olga: Person) -> None:
     gate.backend._history["checkout"].extend([(time.time() - 60, 7), (time.time() - 30, 1300)])  # type: ignore[union-attr]
     page = olga.get()
