@@ -1,8 +1,12 @@
-"""For every test: properties are searched without a stopwatch, and in the same way on every machine."""
+"""For every test: properties are searched without a stopwatch, and in the same way on every machine; and one browser."""
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+from tests.browser import browser, open_page
+
+__all__ = ["browser", "open_page"]
 
 # A busy machine may take seconds over an example that is cheap: time says nothing about the property. FULL=1 looks further
 # each time; what it finds becomes an @example.

@@ -1,7 +1,7 @@
 """Pages and endpoints with a real engine; only the store is a small room in memory, so that a test can say who is called."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,8 +34,9 @@ ROOM = {"match": ["/checkout/**"], "rate": "120/minute", "burst": 1}
 class SmallRoom:
     """Fits :class:`gate.store.line.Line`. ``serving`` and ``tokens`` are what the test says."""
 
-    def __init__(self, name: str = "checkout") -> None:
+    def __init__(self, name: str = "checkout", clock: Callable[[], float] = time.time) -> None:
         self.name = name
+        self.now = clock
         self.last, self.serving, self.tokens, self.inside = 500, 100, 0, 0
         self.up = True
         self.drawn, self.seed, self.left = 0, "", None
@@ -54,8 +55,8 @@ class SmallRoom:
     async def join(self, terms: Terms, view: object = None) -> Entry:
         self._asked("join")
         self.last += 1
-        ticket = Ticket(self.name, 1, self.last, int(time.time() * 1000), f"{self.last:022d}")
-        reason = Reason.LINE if time.time() >= terms.opens else Reason.NOT_OPEN
+        ticket = Ticket(self.name, 1, self.last, int(self.now() * 1000), f"{self.last:022d}")
+        reason = Reason.LINE if self.now() >= terms.opens else Reason.NOT_OPEN
         return Entry("waiting", ticket, retry_after=2.0, reason=reason)
 
     def present(self, ticket: Ticket) -> None:
@@ -68,7 +69,7 @@ class SmallRoom:
         )
         if ticket.id not in self.seen and turn <= self.serving and self.tokens > 0:
             self.tokens -= 1
-            self.seen[ticket.id] = time.time() + terms.session
+            self.seen[ticket.id] = self.now() + terms.session
         if ticket.id in self.seen:
             return Entry("entered", ticket, expires=self.seen[ticket.id])
         return Entry("waiting", ticket, retry_after=0.5, reason=Reason.RATE)
@@ -78,7 +79,7 @@ class SmallRoom:
         if ticket is None or ticket.id not in self.invited:
             if invitation.uses and len(self.invited) >= invitation.uses:
                 return None
-            ticket = Ticket(self.name, 1, 7 + len(self.invited), int(time.time() * 1000), f"i{len(self.invited):021d}")
+            ticket = Ticket(self.name, 1, 7 + len(self.invited), int(self.now() * 1000), f"i{len(self.invited):021d}")
             self.invited.add(ticket.id)
         return Entry("waiting", ticket, retry_after=2.0, reason=Reason.LINE)
 
@@ -219,11 +220,11 @@ class Gate:
         await response(answer)(scope, receive, send)
 
 
-def build(directory: Path, **settings: Any) -> Gate:
+def build(directory: Path, *, clock: Callable[[], float] = time.time, **settings: Any) -> Gate:
     given = Settings.model_validate(
         {"rooms": {"checkout": ROOM}, "fallback": {"phone": "+1 555 0100"}, "state": str(directory), **settings}
     )
-    room, quotas = SmallRoom(), Uncounted()
+    room, quotas = SmallRoom(clock=clock), Uncounted()
     engine = Engine(
         given,
         KeyRing((Key("k1", bytes(range(32))),)),
@@ -232,6 +233,7 @@ def build(directory: Path, **settings: Any) -> Gate:
         quotas=quotas,  # type: ignore[arg-type]
         pages=Pages(given, draw=lambda: 0.5),
         meter=Meter(),
+        clock=clock,
     )
     emails = Emails(directory / "emails.db")
     return Gate(engine, visitor_app(engine, emails), room, emails, quotas)

@@ -1,4 +1,4 @@
-"""What is made small still does the same; that the pages work is shown by a browser (``test_browser.py``)."""
+"""What is made small still does the same; that the pages work is shown by a browser (``browser/``)."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ SCRIPT = """
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_a_small_script_does_what_the_long_one_did():
     def run(code: str) -> object:
-        return json.loads(subprocess.run(["node", "-e", code], capture_output=True, check=True, text=True, timeout=20).stdout)
+        return json.loads(subprocess.run(["node", "-e", code], capture_output=True, check=True, text=True, timeout=60).stdout)
 
     small = small_script(short_names(SCRIPT))
     assert run(small) == run(SCRIPT)
