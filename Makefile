@@ -34,7 +34,7 @@ test: $(STAMP) debian ## every test, in its short form
 	$(BIN)/mypy
 	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
-debian: ## Debian packages for the tests: chromium, redis-server (as root; else it says what is left out)
+debian: ## Debian packages for the tests: chromium, redis-server, prometheus (as root; else it says what is left out)
 	@.ci/debian
 
 conformance: $(STAMP) ## public suites through the gate: Autobahn, http-cache-tests, slowhttptest, httplint; edges that ask it
