@@ -80,7 +80,7 @@ async def _serve(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
             if tls is not None:
                 common |= {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)}
             # uvicorn calls whatever it is given to make the protocol of a connection; a class is only the usual case
-            config = uvicorn.Config(door.app, http=door.protocol, ws="none", **common)  # type: ignore[arg-type]
+            config = uvicorn.Config(door.app, http=door.protocol, ws="none", **common)  # type: ignore[arg-type]  # see above
         else:
             config = uvicorn.Config(await stack.enter_async_context(operator(plan)), http="h11", ws="none", **common)
         await _Server(config, lambda: pipe.send("ready"), leaving).serve(sockets=[sock])

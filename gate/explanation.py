@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from gate.core import decide as rules
@@ -159,8 +159,8 @@ def _visit(url: str, method: str, address: str, headers: Sequence[str]) -> Visit
     except ValueError:
         raise ValueError(f"{address!r} is not an address; write 203.0.113.7") from None
     host = "" if url.startswith("/") else parts.netloc.lower()
-    scheme = "http" if parts.scheme == "http" else "https"
-    return Visit(method, scheme, host or "shop.example", path, query, tuple(fields), visitor)  # type: ignore[arg-type]
+    scheme: Literal["http", "https"] = "http" if parts.scheme == "http" else "https"
+    return Visit(method, scheme, host or "shop.example", path, query, tuple(fields), visitor)
 
 
 def _limits(visit: Visit, settings: Settings) -> Iterator[tuple[int, Limit]]:

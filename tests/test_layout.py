@@ -1,6 +1,7 @@
 """The shape that docs/architecture.md promises."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,16 @@ def test_the_core_touches_neither_clock_nor_chance_nor_the_world(path):
 @pytest.mark.parametrize("word", ["utils", "helpers", "manager", "misc", "common"])
 def test_no_module_is_a_drawer(word):
     assert [str(path) for path in MODULES if word in path.stem] == []
+
+
+@pytest.mark.parametrize("folder", ["gate", "tests"])
+def test_whatever_silences_the_linter_or_mypy_says_why(folder):
+    """mypy looks at ``gate`` only, so in ``tests`` there is nothing to silence."""
+    silent = re.compile(r"#\s*(?:noqa(?!: [A-Z0-9, ]+ - \S)|type: ignore(?!\[[a-z, -]+\]  # \S))")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if silent.search(line) and path != Path(__file__)
+    ]
+    assert found == []

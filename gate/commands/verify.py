@@ -107,7 +107,7 @@ def _asked(url: str, promised: str | None) -> Published:
     if urlsplit(url).scheme not in ("http", "https"):
         raise Misuse(f"{url!r} is no web address; write https://shop.example/__gate/rooms/NAME/status")
     try:
-        with urlopen(Request(url, headers={"Accept": "application/json"}), timeout=DEADLINE) as response:  # noqa: S310
+        with urlopen(Request(url, headers={"Accept": "application/json"}), timeout=DEADLINE) as response:  # noqa: S310 - http(s)
             document: Any = json.loads(response.read(LARGEST))
         draw = document["draw"]
     except HTTPError as error:

@@ -100,7 +100,7 @@ class Visitor:
         self.number = number
         self.state = State.COMING
         self.is_app = number % 2 == 1
-        self.rng = random.Random(crowd.rng.random())  # noqa: S311
+        self.rng = random.Random(crowd.rng.random())  # noqa: S311 - whims, not secrets
         self._connector = connector
         self._session: aiohttp.ClientSession | None = None
         self._in_line_since: float | None = None
@@ -238,7 +238,7 @@ class Visitor:
             return  # ask for the page again: that always tells what is the matter
 
     async def _request(self, method: str, path: str, form: dict[str, str] | None = None) -> Reply:
-        assert self._session is not None  # noqa: S101
+        assert self._session is not None  # noqa: S101 - made before the first request
         self.tally.requests += 1
         accept = "application/json" if path.startswith(("/__gate/", "/api/")) else "text/html"
         async with self._session.request(method, self.crowd.url + path, data=form, headers={"Accept": accept}) as answer:

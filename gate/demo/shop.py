@@ -267,7 +267,7 @@ def _only_direct(request: Request) -> None:
 class Protocol(H11Protocol):
     """uvicorn's, with the connection in ``scope["state"]``, for the knob that closes it without an answer."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
 

@@ -38,7 +38,7 @@ def open_client(url: str, password: str | None, *, timeout: float, connections: 
         )
     if where.scheme == "redis+sentinel":
         options.setdefault("password", where.password)
-        sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+        sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types there
             where.hosts, sentinel_kwargs={**options, "password": None}, **options, username=where.user
         )
         return sentinel.master_for(where.master, db=where.database)

@@ -60,7 +60,7 @@ class Cluster:
         return good[0]
 
     def register_script(self, text: bytes) -> AsyncScript:
-        return AsyncScript(self, text)  # type: ignore[arg-type]
+        return AsyncScript(self, text)  # type: ignore[arg-type]  # this fits Redis where a script needs one
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         key = args[3] if args[0] in ("EVAL", "EVALSHA") else args[1]

@@ -180,7 +180,9 @@ def _socket_for(directory: Path) -> Path:
     name = f"floodgate-{sha1(os.fsencode(directory.absolute())).hexdigest()[:12]}"  # noqa: S324 - a name, not a secret
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if not base or len(base) > 60 or not os.access(base, os.W_OK):
-        base, name = tempfile.gettempdir() if len(tempfile.gettempdir()) <= 60 else "/tmp", f"{name}-{os.getuid()}"  # noqa: S108
+        base, name = tempfile.gettempdir(), f"{name}-{os.getuid()}"
+        if len(base) > 60:
+            base = "/tmp"  # noqa: S108 - made private below
     return Path(base) / name / "store.sock"
 
 

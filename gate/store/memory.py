@@ -5,7 +5,6 @@ that are still to come, so only the gate's own user may read it.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -96,8 +95,7 @@ def _kept(room: Remembered) -> dict[str, Any]:
 
 
 def _highest(one: Remembered, other: Remembered) -> Remembered:
-    order: Callable[[Remembered], tuple[int, int, int]] = lambda room: (room.epoch, room.last, room.admitted)  # noqa: E731
-    best = max(one, other, key=order)
+    best = max(one, other, key=lambda room: (room.epoch, room.last, room.admitted))
     drawn = max((best, one, other), key=lambda room: (room.drawn > 0, room is best and room.seed != "", room.seed != ""))
     left = next((room.left for room in (best, one, other) if room.left is not None), None)
     serving, least = max(one.serving, other.serving), max(one.least, other.least)

@@ -70,7 +70,7 @@ class Meter:
         self._origin_sum = 0.0
         self._values: dict[tuple[str, ...], Any] = {}
         slot = str(self.slot)
-        self._Value = MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
+        self._Value = MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]  # the library has no types
         with _folder(directory):  # the library looks at the environment when the first value of a kind is made
             self._origin_values = [
                 self._Value("histogram", "gate_origin_seconds", "gate_origin_seconds_bucket", ("le",), (le,), ORIGIN)
@@ -153,7 +153,7 @@ def _drop_broken(directory: Path, slot: int) -> None:
     """A file cut short by a crash of the machine would make every scrape fail."""
     for path in (directory / f"counter_{slot}.db", directory / f"histogram_{slot}.db"):
         try:
-            list(MmapedDict.read_all_values_from_file(str(path)))  # type: ignore[no-untyped-call]
+            list(MmapedDict.read_all_values_from_file(str(path)))  # type: ignore[no-untyped-call]  # the same
         except FileNotFoundError:
             continue
         except Exception:  # the library raises RuntimeError, struct.error, UnicodeDecodeError, …
@@ -180,7 +180,7 @@ def exposition(directory: Path, status: Status) -> bytes:
     """Everything, in the Prometheus text format: the workers' counters and the state of ``status``."""
     registry = CollectorRegistry()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]  # the same
     registry.register(_State(status))
     return generate_latest(registry)
 

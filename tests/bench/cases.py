@@ -280,7 +280,7 @@ class StoreCalls:
         from redis import Redis
 
         with Redis(unix_socket_path=self._socket) as client:
-            stats: dict[str, dict[str, int]] = client.info("commandstats")  # type: ignore[assignment]
+            stats: dict[str, dict[str, int]] = client.info("commandstats")
         return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("eval", "evalsha", "fcall"))
 
     def total(self) -> int:

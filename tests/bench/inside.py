@@ -124,7 +124,7 @@ def line_engine(directory: Path) -> tuple[Engine, Line]:
         KeyRing((Key("k1", secrets.token_bytes(32)),)),
         Trust.of(settings.edge, {}),
         lines={"checkout": line},
-        quotas=MemoryQuotas(),  # type: ignore[arg-type]
+        quotas=MemoryQuotas(),
         pages=Pages(settings),
         meter=Meter(directory / "metrics", settings.rooms),
         without_store=Policy(60.0, Share(0, 1), directory, lambda _room, _local, _told: None),

@@ -4,7 +4,7 @@ import pytest
 
 kosoku = pytest.importorskip("kosoku")
 kosoku_behavior = pytest.importorskip("kosoku._kosoku").Behavior
-from websockets.asyncio.server import serve  # noqa: E402
+from websockets.asyncio.server import serve  # noqa: E402 - after importorskip
 
 SHORT = ["1.1.*", "2.*", "4.1.*", "5.*", "7.1.*"]
 LARGE = ["9.*", "12.*", "13.*"]  # megabytes and thousands of messages each; 9.1.* stands for them

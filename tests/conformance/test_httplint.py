@@ -3,13 +3,13 @@
 import pytest
 
 httplint = pytest.importorskip("httplint")
-from httplint.note import levels  # noqa: E402
+from httplint.note import levels  # noqa: E402 - after importorskip
 
-from gate.core.orders import Orders, RoomOrders  # noqa: E402
-from gate.core.words import RoomMode, Shedding, Switch  # noqa: E402
-from gate.web.emails import Emails  # noqa: E402
-from gate.web.visitor import visitor_app  # noqa: E402
-from gate.wire.door import Door  # noqa: E402
+from gate.core.orders import Orders, RoomOrders  # noqa: E402 - after importorskip
+from gate.core.words import RoomMode, Shedding, Switch  # noqa: E402 - after importorskip
+from gate.web.emails import Emails  # noqa: E402 - after importorskip
+from gate.web.visitor import visitor_app  # noqa: E402 - after importorskip
+from gate.wire.door import Door  # noqa: E402 - after importorskip
 
 ACCEPTS = ["text/html,*/*;q=0.8", "application/json"]
 

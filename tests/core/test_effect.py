@@ -31,7 +31,7 @@ FULL = replace(BUSY, inside=500, admitted_per_second=1.0)
 
 
 def after(view: RoomView, **change: object) -> tuple[Wait, Wait | None]:
-    found = effect_of(view, replace(view, **change), NOW)[1]  # type: ignore[arg-type]
+    found = effect_of(view, replace(view, **change), NOW)[1]
     return found.newcomer, found.last
 
 

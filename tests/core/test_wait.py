@@ -138,7 +138,7 @@ def test_the_least_wait_is_no_less_than_the_bucket_allows(number, amount, seen, 
 
 def test_who_finds_a_token_and_a_seat_waits_for_none():
     def low(**change: object) -> float | None:
-        place = place_of(ticket(110), replace(VIEW, **change))  # type: ignore[arg-type]
+        place = place_of(ticket(110), replace(VIEW, **change))
         assert place is not None
         assert place.ahead == 19
         return place.low

@@ -25,7 +25,7 @@ def flaws(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_visitor_buys_and_no_page_has_a_flaw_that_axe_finds(shop: ShopProcess, browser: Browser, scheme: str) -> None:
-    page = browser.new_context(color_scheme=scheme).new_page()  # type: ignore[arg-type]
+    page = browser.new_context(color_scheme=scheme).new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     for path in ("/", "/product/lantern", "/search?q=nothing"):

@@ -31,8 +31,8 @@ def test_the_first_start_makes_one_key_for_its_owner_alone(tmp_path: Path) -> No
 
 
 def _first_start(state: str, barrier: object, found: object) -> None:
-    barrier.wait()  # type: ignore[attr-defined]
-    found.put(ensure_keyring(Path(state)).newest.secret)  # type: ignore[attr-defined]
+    barrier.wait()
+    found.put(ensure_keyring(Path(state)).newest.secret)
 
 
 def test_gates_that_start_at_once_share_one_key(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_gates_that_start_at_once_share_one_key(tmp_path: Path) -> None:
 
 
 def _rotate(state: str, barrier: object) -> None:
-    barrier.wait()  # type: ignore[attr-defined]
+    barrier.wait()
     rotate(Path(state))
 
 

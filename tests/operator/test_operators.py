@@ -25,8 +25,8 @@ def test_the_first_start_shows_one_token_and_keeps_only_its_hash(tmp_path: Path)
 
 
 def _start(state: str, barrier: object, found: object) -> None:
-    barrier.wait()  # type: ignore[attr-defined]
-    found.put((ensure_operators(Path(state)), local_token(Path(state))))  # type: ignore[attr-defined]
+    barrier.wait()
+    found.put((ensure_operators(Path(state)), local_token(Path(state))))
 
 
 def test_of_gates_that_start_at_once_one_shows_the_token(tmp_path: Path) -> None:

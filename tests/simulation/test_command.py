@@ -24,7 +24,7 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "gate.yaml"
 
 
-def run(config: Path, *words: str) -> "CliRunner.Result":  # type: ignore[name-defined]
+def run(config: Path, *words: str) -> "CliRunner.Result":
     return CliRunner().invoke(app, ["simulate", *words, "--config", str(config)], env={"COLUMNS": "200"})
 
 

@@ -36,7 +36,7 @@ STEPS = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(terms=TERMS, steps=st.lists(STEPS, min_size=1, max_size=40), hold=st.sampled_from([0, 1, 2 * SECOND]))
-def test_the_script_and_the_twin_agree(client: Any, terms: Terms, steps: list[tuple[str, Any]], hold: int) -> None:  # noqa: F811
+def test_the_script_and_the_twin_agree(client: Any, terms: Terms, steps: list[tuple[str, Any]], hold: int) -> None:  # noqa: F811 - the fixture
     terms = replace(terms, draw=False)
     scripts, ledger, memory = Scripts(client), Ledger(OFFER), Remembered()
     tickets = [Ticket(scripts.room, 1, 1, 0, "nobody")]

@@ -27,7 +27,7 @@ def running(pid: int) -> bool:
 
 def wait_for(true: object, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

@@ -140,9 +140,9 @@ async def test_a_storm_of_joins_costs_few_calls_and_gives_every_number_once(link
     async def counted(*args: object) -> object:
         nonlocal calls
         calls += 1
-        return await run(*args)  # type: ignore[arg-type]
+        return await run(*args)
 
-    link.run = counted  # type: ignore[method-assign]
+    link.run = counted
     await stand(line, TERMS, 50)
     calls = 0
     entries = await asyncio.gather(*(line.join(TERMS) for _ in range(5000)))

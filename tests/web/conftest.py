@@ -229,8 +229,8 @@ def build(directory: Path, *, clock: Callable[[], float] = time.time, **settings
         given,
         KeyRing((Key("k1", bytes(range(32))),)),
         Trust(),
-        lines={"checkout": room},  # type: ignore[dict-item]
-        quotas=quotas,  # type: ignore[arg-type]
+        lines={"checkout": room},
+        quotas=quotas,
         pages=Pages(given, draw=lambda: 0.5),
         meter=Meter(),
         clock=clock,

@@ -116,8 +116,8 @@ def make_engine(**config: Any) -> Engine:
         settings,
         KeyRing((Key("k1", secrets.token_bytes(32)),)),
         Trust.of(settings.edge, {}),
-        lines={name: MemoryLine(name) for name in settings.rooms},  # type: ignore[dict-item]
-        quotas=MemoryQuotas(),  # type: ignore[arg-type]
+        lines={name: MemoryLine(name) for name in settings.rooms},
+        quotas=MemoryQuotas(),
         pages=Pages(settings),
         meter=MemoryMeter(),
     )
@@ -399,7 +399,7 @@ class Gate:
 
     def end(self) -> None:
         """What SIGTERM does to a worker (only ``under_uvicorn``)."""
-        self.door.end()  # type: ignore[attr-defined]
+        self.door.end()
 
     @property
     def line(self) -> MemoryLine:
@@ -460,7 +460,7 @@ async def _uvicorn(door: Door, app: Any) -> AsyncIterator[int]:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=door.protocol,  # type: ignore[arg-type]
+            http=door.protocol,
             host="127.0.0.1",
             port=0,
             ws="none",
@@ -469,10 +469,10 @@ async def _uvicorn(door: Door, app: Any) -> AsyncIterator[int]:
             timeout_graceful_shutdown=20,
         )
     )
-    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
+    server.capture_signals = contextlib.nullcontext
     task = asyncio.create_task(server.serve())
     await eventually(lambda: server.started, "uvicorn is up")
-    door.end = lambda: setattr(server, "should_exit", True)  # type: ignore[attr-defined]
+    door.end = lambda: setattr(server, "should_exit", True)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:

@@ -96,7 +96,7 @@ async def read_all(data: bytes) -> list[tuple[int, str, bytes]]:
     reader = asyncio.StreamReader()
     reader.feed_data(data)
     reader.feed_eof()
-    visitor = Visitor(reader, None)  # type: ignore[arg-type]
+    visitor = Visitor(reader, None)
     found = []
     while not reader.at_eof():
         status, fields, body = await visitor.answer()
