@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gate.cli import app
+from tests.browser import flaws
 
 CONFIG = """
 rooms:
@@ -120,22 +121,15 @@ def test_the_page_is_whole_and_holds_the_figures(config, tmp_path):
 
 
 @pytest.mark.browser
-def test_the_page_can_be_read_with_a_screen_reader_and_in_the_dark(config, tmp_path):
-    from axe_playwright_python.sync_playwright import Axe
-    from playwright.sync_api import sync_playwright
-
+def test_the_page_can_be_read_with_a_screen_reader_and_in_the_dark(config, tmp_path, open_page):
     target = tmp_path / "sale.html"
     assert run(config, *SMALL, "--what-if", "leave", "--plot", str(target)).exit_code == 0
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        for scheme in ("light", "dark"):
-            page = browser.new_page(color_scheme=scheme)
-            page.goto(target.as_uri())
-            for summary in page.query_selector_all("summary"):
-                summary.click()
-            found = Axe().run(page)
-            assert found.violations_count == 0, found.generate_report()
-        browser.close()
+    for scheme in ("light", "dark"):
+        page = open_page(color_scheme=scheme)
+        page.goto(target.as_uri())
+        for summary in page.query_selector_all("summary"):
+            summary.click()
+        assert flaws(page) == []
 
 
 @pytest.mark.parametrize(
