@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gate.core.credentials import Ticket
 from gate.core.ledger import Ledger
-from gate.core.line import AWAY, TICKET_LIFE, Remembered, RoomState, Terms
+from gate.core.line import AWAY, TICKET_LIFE, Remembered, RoomState, Terms, group_number, tag_of
 from gate.core.standin import Share, StandIn, Taken
 from gate.core.words import Reason, RoomMode
 
@@ -161,6 +161,24 @@ def test_the_lower_place_goes_first_and_places_by_time_stand_behind() -> None:
             if one.number not in order and room.claim(NOW + at, at, terms, one).status == "entered":
                 order.append(one.number)
     assert order == [3, 9, AWAY + 2, AWAY + 5]
+
+
+def test_members_whose_turn_was_called_go_first_and_no_turn_is_called_without_the_store() -> None:
+    tag = tag_of("members")
+    known = replace(LINE, groups=((tag, 9, 2),))
+    room = StandIn(Share(), KNOWN, known)
+    terms = Terms(10, 1, burst=5, groups=(("members", 0.3),))
+    member = ticket(group_number(tag, 2))
+    crowd = [ticket(3), member, ticket(9)]
+    order: list[int] = []
+    for step in range(100):
+        at = step / 20
+        for one in crowd:
+            if one.number not in order and room.claim(NOW + at, at, terms, one).status == "entered":
+                order.append(one.number)
+        assert room.tick(NOW + at, at, terms).groups == known.groups, "by which it is decided who may knock"
+    assert order == [member.number, 3, 9]
+    assert len(room.admitted) == 3
 
 
 def test_the_same_ticket_is_one_pass_until_that_is_over() -> None:
