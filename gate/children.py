@@ -20,7 +20,7 @@ from gate.core.settings import Settings
 
 log = logs.get("gate.serve")
 DRAIN = 30.0  # seconds a child may take to finish what it has begun
-READY = 20.0  # seconds a child may take to come up
+READY = 60.0  # seconds a child may take to come up: it takes two, and on a machine that is overrun twenty
 AGAIN = 1.0  # seconds before a child that died young is started again: no hot loop
 _spawn = multiprocessing.get_context("spawn")
 Key = tuple[str, int]
