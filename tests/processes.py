@@ -217,7 +217,7 @@ class Gate:
         self.write()
         self.process = Process(self.name, [sys.executable, "-m", "gate", "serve", "--config", str(self.config)], self.directory)
         try:
-            eventually(self._up, 60, what=f"{self.name} is ready")
+            eventually(self._up, 120, what=f"{self.name} is ready")
         except AssertionError as error:
             self.process.stop(signal.SIGKILL)
             raise AssertionError(f"{error}\n{self.process.tail()}") from None
@@ -262,6 +262,11 @@ class Gate:
         )
         assert not check or done.returncode == 0, f"gate {' '.join(words)}: {done.stdout}{done.stderr}"
         return done
+
+    def order(self, *words: str) -> None:
+        """``gate room WORDS``. When it returns, every worker follows."""
+        self.command("room", *words)
+        eventually(lambda: self.status()["in_force"], 60, what="the order is in force")
 
     def stop(self) -> None:
         if self.process is not None:

@@ -65,6 +65,12 @@ class StoreServer:
             except OSError:
                 return False
 
+    def admitted(self, room: str, session: float) -> dict[str, float]:
+        """When each pass was given that holds a seat now (Unix time), and was used once: seats are as long as ``session``."""
+        with Redis(unix_socket_path=str(self.socket), protocol=2) as client:
+            seats: Any = client.zrange(f"gate:{{{room}}}:seats", 0, -1, withscores=True)
+        return {str(id_, "ascii"): until / 1e6 - session for id_, until in seats}
+
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.signal(number)

@@ -119,7 +119,7 @@ async def edge(request: pytest.FixtureRequest, peers: Peers, tmp_path: Path) -> 
             home = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
             process = Process(name, command(name, peers), tmp_path, home)
             made = Edge(name, port, gate, origin)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not await answers(made):
                     assert process.popen.poll() is None, process.tail()
                     await asyncio.sleep(0.1)
@@ -172,7 +172,7 @@ async def test_waiting_called_and_inside(edge: Edge) -> None:
 
     # called: the pass reaches the visitor; then straight to the shop, as the same visitor, without our cookies
     await edge.order("auto", "line")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             status, fields, _ = await edge.ask("/checkout", ticket)
             if "gate_pass_checkout" in cookies_of(fields):

@@ -17,8 +17,9 @@ from tests.stores import StoreServer
 
 pytestmark = pytest.mark.slow
 
-CLOSED = 5.0
+CLOSED = 8.0
 RATE, BURST = 8, 16
+LATE = 3.0  # seconds: who was let in before may still be on the way to the shop
 AWAY = 12.0  # seconds in which the share is used
 
 
@@ -27,7 +28,7 @@ def settings(shop: Shop, store: StoreServer, **more):
         "store": store.url,
         "without_store": {"closed": f"{CLOSED:g}s", "then": "local", "gates": 2, **more},
         "origin": {"servers": [shop.url], "health": {"path": "/healthz", "every": "500ms", "timeout": "2s"}},
-        "rooms": {"checkout": {"match": ["/checkout/**"], "rate": f"{RATE}/second", "burst": BURST, "session": "120s"}},
+        "rooms": {"checkout": {"match": ["/checkout/**"], "rate": f"{RATE}/second", "burst": BURST, "session": "300s"}},
     }
 
 
@@ -69,7 +70,7 @@ class Crowd:
             visitor = Visitor(*self._gates[turn % 2 :], *self._gates[: turn % 2])
             while not self._over.is_set():
                 try:
-                    reply = visitor.get("/checkout", headers={"Accept": "application/json"}, timeout=10)
+                    reply = visitor.get("/checkout", headers={"Accept": "application/json"}, timeout=30)
                 except (OSError, http.client.HTTPException):  # its worker was killed
                     self._over.wait(0.3)
                     continue
@@ -92,11 +93,11 @@ def conditions(*gates: Gate) -> set[str]:
 def test_the_shop_goes_on_by_shares_and_the_law_holds_through_the_return(place):
     a, b, shop, store = place
     with Crowd(a, b, 40) as crowd:
-        eventually(lambda: len(crowd.through) > 20, 20)
+        eventually(lambda: len(crowd.through) > 20, 60)
         store.signal(signal.SIGSTOP)
         gone = time.time()
         try:
-            eventually(lambda: conditions(a, b) == {"local-share"}, 20, what="every worker goes by its share")
+            eventually(lambda: conditions(a, b) == {"local-share"}, 60, what="every worker goes by its share")
             begun = time.time()
             time.sleep(AWAY)  # what is measured is a stretch of time
             back = time.time()
@@ -104,12 +105,12 @@ def test_the_shop_goes_on_by_shares_and_the_law_holds_through_the_return(place):
             states = {fetch(gate.url + "/__gate/rooms/checkout/status").json()["state"] for gate in (a, b)}
         finally:
             store.signal(signal.SIGCONT)
-        eventually(lambda: conditions(a, b) == {"normal"}, 10, what="every worker is back")
+        eventually(lambda: conditions(a, b) == {"normal"}, 60, what="every worker is back")
         since = len(crowd.through)
-        eventually(lambda: len(crowd.through) > since + 3 * RATE, 15, what="it goes on")
+        eventually(lambda: len(crowd.through) > since + 3 * RATE, 60, what="it goes on")
     entered = admissions(read(shop.journal), "checkout")
     assert excess(entered, rate=RATE, burst=BURST) < 1  # one more visitor would be 1; less is the way from the gate to the shop
-    assert [at for at in entered if gone + 0.8 < at < gone + CLOSED - 0.5] == [], "for so long nobody new"
+    assert [at for at in entered if gone + LATE < at < gone + CLOSED - 1.5] == [], "for so long nobody new"
     meanwhile = [at for at in entered if begun < at < back]
     assert len(meanwhile) >= 0.7 * RATE * (back - begun) - 1
     assert crowd.refused == []
@@ -128,37 +129,37 @@ def test_the_shop_goes_on_by_shares_and_the_law_holds_through_the_return(place):
 def test_who_wants_it_strict_lets_nobody_in(place):
     a, b, shop, store = place
     with Crowd(a, b, 10) as crowd:
-        eventually(lambda: len(crowd.through) > 5, 20)
+        eventually(lambda: len(crowd.through) > 5, 60)
         store.signal(signal.SIGSTOP)
         gone = time.time()
         try:
-            eventually(lambda: conditions(a, b) == {"store-away"}, 20)
-            time.sleep(CLOSED + 2)
+            eventually(lambda: conditions(a, b) == {"store-away"}, 60)
+            time.sleep(CLOSED + 5)
             back = time.time()
         finally:
             store.signal(signal.SIGCONT)
         since = len(crowd.through)
-        eventually(lambda: len(crowd.through) > since + 5, 15)
+        eventually(lambda: len(crowd.through) > since + 5, 60)
     entered = admissions(read(shop.journal), "checkout")
-    assert [at for at in entered if gone + 1.0 < at < back] == []
+    assert [at for at in entered if gone + LATE < at < back] == []
 
 
 def test_a_gate_that_is_restarted_meanwhile_tells_what_it_let_in_before(place):
     a, b, shop, store = place
     with Crowd(a, b, 30) as crowd:
-        eventually(lambda: len(crowd.through) > 15, 20)
+        eventually(lambda: len(crowd.through) > 15, 60)
         store.signal(signal.SIGSTOP)
         try:
-            eventually(lambda: conditions(a, b) == {"local-share"}, 20)
+            eventually(lambda: conditions(a, b) == {"local-share"}, 60)
             since = len(crowd.through)
-            eventually(lambda: len(crowd.through) > since + 10, 20)
+            eventually(lambda: len(crowd.through) > since + 10, 60)
             victims = [pid for pid, text in b.process.command_lines().items() if "spawn_main" in text]
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
         finally:
             store.signal(signal.SIGCONT)
-        eventually(lambda: conditions(a, b) == {"normal"}, 30)
+        eventually(lambda: conditions(a, b) == {"normal"}, 60)
         since = len(crowd.through)
-        eventually(lambda: len(crowd.through) > since + 2 * RATE, 15)
+        eventually(lambda: len(crowd.through) > since + 2 * RATE, 60)
     assert excess(admissions(read(shop.journal), "checkout"), rate=RATE, burst=BURST) < 1
     assert not list((b.state / "local").iterdir())

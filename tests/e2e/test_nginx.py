@@ -79,7 +79,7 @@ def test_a_shop_behind_nginx(tmp_path):
 
         # called: admitted through the gate, once; then straight, as the same visitor, without the pass
         order("auto", "line")
-        admitted = eventually(called, 20, every=0.5, what="the first in line is admitted")
+        admitted = eventually(called, 60, every=0.5, what="the first in line is admitted")
         assert admitted.decision == "forward; room=checkout; reason=admitted"
         held = {"gate_pass_checkout": admitted.cookies["gate_pass_checkout"], "other": "1"}
         inside = fetch(nginx.url + "/checkout", cookies=held)
