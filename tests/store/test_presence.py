@@ -120,6 +120,13 @@ async def test_an_invitation_gives_a_place_in_its_group(line: Line) -> None:
     assert newer.ticket.id != entry.ticket.id, "that one's pass is in use"
 
 
+async def test_an_invitation_that_has_just_ended_by_the_stores_clock_is_not_used_more_often(line: Line) -> None:
+    invitation = Invitation(line.name, "members", "last minute", 1, int(time.time()) - 5)  # by a gate's clock it has not
+    terms = replace(TERMS, groups=(("members", 0.5),))
+    assert await line.invite(invitation, terms) is not None
+    assert await line.invite(invitation, terms) is None
+
+
 async def test_a_turn_in_a_group_takes_the_place_of_a_common_number(line: Line) -> None:
     """One ticket is one pass, whichever of its numbers is shown first."""
     terms = replace(TERMS, groups=(("members", 0.5),), session=0.05)

@@ -9,6 +9,7 @@
 -- @include crowd
 -- @include visit
 
+local DAY = 86400
 local id, tag, uses = mine(1), tonumber(mine(2)), tonumber(mine(4))
 local old_epoch, old = tonumber(mine(6)), tonumber(mine(7))
 open()
@@ -44,7 +45,7 @@ replace_common()
 group.last = group.last + 1
 local number = GROUPED + group.last * 1024 + tag
 redis.call('HSET', key, id, whole(line.epoch) .. ':' .. whole(number))
-redis.call('EXPIREAT', key, mine(5))
+redis.call('EXPIREAT', key, whole(tonumber(mine(5)) + DAY)) -- what ends it is a gate's clock, which may be behind
 redis.call('ZADD', INVITED, whole(tag * 4294967296 + group.last), id)
 redis.call('EXPIRE', INVITED, MARKS)
 call_ahead()
