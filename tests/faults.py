@@ -95,7 +95,8 @@ class FaultProxy:
         try:
             up = asyncio.create_task(self._carry(reader, up_writer, from_server=False, other=writer))
             down = asyncio.create_task(self._carry(up_reader, writer, from_server=True, other=up_writer))
-            await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+            with contextlib.suppress(asyncio.CancelledError):  # the proxy ends: to asyncio's server that would be an error
+                await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             for side in (up, down):
                 side.cancel()
             await asyncio.gather(up, down, return_exceptions=True)

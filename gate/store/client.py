@@ -1,5 +1,6 @@
 """redis-py's client for a store URL, with everything in it that waits or retries by itself switched off."""
 
+import asyncio
 from typing import Any
 
 from redis.asyncio import Redis
@@ -38,9 +39,7 @@ def open_client(url: str, password: str | None, *, timeout: float, connections: 
         )
     if where.scheme == "redis+sentinel":
         options.setdefault("password", where.password)
-        sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types there
-            where.hosts, sentinel_kwargs={**options, "password": None}, **options, username=where.user
-        )
+        sentinel: Any = Sentinels(where.hosts, sentinel_kwargs={**options, "password": None}, **options, username=where.user)
         return sentinel.master_for(where.master, db=where.database)
     try:
         client = Redis.from_url(url, **options)
@@ -49,6 +48,22 @@ def open_client(url: str, password: str | None, *, timeout: float, connections: 
     if password is not None:  # from_url lets the URL win
         client.connection_pool.connection_kwargs["password"] = password
     return client
+
+
+class Sentinels(Sentinel):
+    """Asked for the master by one caller at a time.
+
+    redis-py moves the sentinel that answered to the front by the place it had when it was asked: of two who ask at once, the
+    second writes it over another one, which is never asked again, nor closed.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]  # redis-py has no types there
+        self._asking = asyncio.Lock()
+
+    async def discover_master(self, service_name: str) -> Any:
+        async with self._asking:
+            return await super().discover_master(service_name)
 
 
 async def close_client(client: Client) -> None:

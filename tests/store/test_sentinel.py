@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gate.core.line import Terms
+from gate.store.client import close_client, open_client
 from tests.processes import eventually
 from tests.store.rush import Rush, Seen
 from tests.stores import SentinelServers, redis
@@ -108,6 +109,22 @@ async def test_a_master_that_was_only_asleep_admits_nobody_when_it_wakes(servers
     seen = rush.seen[ROOM]
     the_law_holds(seen)
     assert after["then"] == after["first"], "nobody asks the old one any more"
+
+
+async def test_however_many_ask_at_once_no_sentinel_is_forgotten(servers: SentinelServers) -> None:
+    """The one that answers moves to the front: the others must all be there still, for the day on which it goes away."""
+    client = open_client(servers.url, None, timeout=1.0, connections=32)
+    manager = client.connection_pool.sentinel_manager
+    servers.sentinels[0].signal(signal.SIGSTOP)
+    try:
+        pool = client.connection_pool
+        masters = await asyncio.gather(*(pool.get_master_address() for _ in range(20)))
+        assert set(masters) == {("127.0.0.1", servers.nodes[0].port)}
+        known = {sentinel.connection_pool.connection_kwargs["port"] for sentinel in manager.sentinels}
+        assert known == {sentinel.port for sentinel in servers.sentinels}
+    finally:
+        servers.sentinels[0].signal(signal.SIGCONT)
+        await close_client(client)
 
 
 async def test_a_silent_sentinel_is_passed_over(servers: SentinelServers) -> None:
