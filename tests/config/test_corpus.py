@@ -67,7 +67,7 @@ def test_no_message_shows_a_secret():
     assert "987654" not in everything
 
 
-WRONG = [True, 7, 2.5, -1, 10**30, "banana", [], {"a": 1}, None]
+WRONG = [True, 7, 2.5, -1, 10**30, "banana", "\ud800", [], {"a": 1}, None]
 
 
 def settings_there_are() -> list[tuple[str, str]]:
