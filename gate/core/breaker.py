@@ -26,7 +26,9 @@ class Breaker:
     """Opens after ``failures`` failures within ``within`` seconds, or when half of at least 20 outcomes in 10 s failed.
 
     After ``open_for`` seconds one request is let through to probe: its success closes the breaker, its failure opens it
-    again. Time is the caller's; any monotonic seconds will do.
+    again. A probe that has told nothing for as long, such as an upload that drips in, does not hold the others up: the next
+    request is let through beside it, and whichever is answered first decides. Time is the caller's; any monotonic seconds
+    will do.
     """
 
     failures: int = 3
@@ -35,7 +37,8 @@ class Breaker:
     state: State = State.CLOSED
     generation: int = 0
     _opened: float = field(default=0.0, repr=False)
-    _probing: bool = field(default=False, repr=False)
+    _probes: int = field(default=0, repr=False)  # under way
+    _probed: float = field(default=0.0, repr=False)  # when the last of them went
     _failed: deque[float] = field(default_factory=deque, repr=False)  # times of recent failures
     _recent: deque[tuple[float, bool]] = field(default_factory=deque, repr=False)  # (time, ok), for the ratio
 
@@ -43,7 +46,7 @@ class Breaker:
         """Would :meth:`acquire` say no? Changes nothing."""
         if self.state is State.OPEN:
             return now - self._opened < self.open_for
-        return self.state is State.HALF_OPEN and self._probing
+        return self.state is State.HALF_OPEN and self._probes > 0 and now - self._probed < self.open_for
 
     def acquire(self, now: float) -> int | None:
         """A generation to report with, or None: do not call the origin."""
@@ -52,7 +55,8 @@ class Breaker:
         if self.state is State.OPEN:
             self._turn(State.HALF_OPEN, now)
         if self.state is State.HALF_OPEN:
-            self._probing = True
+            self._probes += 1
+            self._probed = now
         return self.generation
 
     def report(self, generation: int, ok: bool, now: float) -> None:
@@ -75,8 +79,8 @@ class Breaker:
 
     def abandon(self, generation: int) -> None:
         """The visitor left before the origin answered: that says nothing about the route."""
-        if generation == self.generation:
-            self._probing = False
+        if generation == self.generation and self._probes:
+            self._probes -= 1
 
     def _half_failed(self) -> bool:
         if len(self._recent) < RATIO_LEAST:
@@ -86,7 +90,7 @@ class Breaker:
     def _turn(self, state: State, now: float) -> None:
         self.state = state
         self.generation += 1
-        self._probing = False
+        self._probes = 0
         self._failed.clear()
         self._recent.clear()
         if state is State.OPEN:

@@ -82,6 +82,31 @@ def test_an_abandoned_probe_frees_its_place():
     assert breaker.acquire(30) is not None
 
 
+def test_a_probe_that_tells_nothing_holds_nobody_up_for_long():
+    breaker = opened(now=0)
+    slow = breaker.acquire(30)
+    assert breaker.refuses(59.9)
+    assert not breaker.refuses(60)
+    second = breaker.acquire(60)
+    assert second is not None
+    assert breaker.acquire(60) is None
+    breaker.abandon(slow)
+    assert breaker.acquire(61) is None  # the second is still out
+    breaker.report(second, ok=True, now=62)
+    assert breaker.state is State.CLOSED
+    breaker.report(slow, ok=False, now=63)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_slow_probe_still_counts_when_it_is_answered_first():
+    breaker = opened(now=0)
+    slow, second = breaker.acquire(30), breaker.acquire(60)
+    breaker.report(slow, ok=True, now=61)
+    assert breaker.state is State.CLOSED
+    breaker.abandon(second)
+    assert breaker.acquire(61) is not None
+
+
 def test_a_late_report_of_an_older_state_changes_nothing():
     breaker = Breaker()
     late = breaker.acquire(0)
@@ -94,20 +119,21 @@ def test_a_late_report_of_an_older_state_changes_nothing():
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.sampled_from(["acquire", "ok", "fail", "abandon"])), max_size=80))
-def test_never_two_probes_at_once(steps):
-    breaker, now, held, probes = Breaker(), 0.0, [], 0
+def test_never_two_probes_at_once_unless_one_is_overdue(steps):
+    breaker, now, held = Breaker(), 0.0, []
     for wait, step in steps:
         now += wait
         if step == "acquire":
+            out = [began for generation, began in held if generation == breaker.generation]
+            was_half_open = breaker.state is State.HALF_OPEN
             generation = breaker.acquire(now)
+            if was_half_open and generation is not None:
+                assert all(now - began >= breaker.open_for for began in out)
             if generation is not None:
-                held.append(generation)
+                held.append((generation, now))
         elif held:
-            generation = held.pop()
+            generation, _ = held.pop()
             breaker.abandon(generation) if step == "abandon" else breaker.report(generation, step == "ok", now)
-        if breaker.state is State.HALF_OPEN:
-            probes = sum(generation == breaker.generation for generation in held)
-            assert probes <= 1
 
 
 @pytest.mark.parametrize("state", list(State))
