@@ -6,6 +6,7 @@ Secrets come from files too: ``GATE_STORE_PASSWORD_FILE=/path``, or a file ``gat
 ``GATE_SECRETS_DIR`` names. A variable wins over its ``_FILE``, that over the directory, and all of them over the config.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gate.config.problems import Place, Problem
-from gate.config.tree import Branch, overlay
+from gate.config.tree import HALF_CHARACTER, SURROGATE, Branch, overlay
 from gate.core.settings import Settings
 
 PREFIX = "GATE_"
@@ -94,6 +95,9 @@ def _decode(name: str, value: str, place: Place, problems: list[Problem]) -> dic
         data = source()
     except SettingsError:
         problems.append(Problem(place, "", f"not JSON, which lists and mappings are written in; {_advice(value)}"))
+        return None
+    if SURROGATE.search(json.dumps(data, ensure_ascii=False)):
+        problems.append(Problem(place, "", f"not UTF-8, or {HALF_CHARACTER}"))
         return None
     if not data:
         problems.append(Problem(place, "", f"names no setting{_close(name)}", "warning"))

@@ -21,8 +21,8 @@ from gate.config.problems import ConfigError, Place, Problem
 _TAG = "tag:yaml.org,2002:"
 _MAX_BYTES = 1 << 20
 _MAX_NODES = 20_000  # a file of aliases to aliases unfolds to more values than any config has
-_SURROGATE = re.compile(r"[\ud800-\udfff]")  # what a \u escape may write and no text holds (RFC 3629 section 3)
-_HALF = "\\u escapes the half of a character, which is none; write the character itself"
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # what a \u escape may write and no text holds (RFC 3629 section 3)
+HALF_CHARACTER = "\\u escapes the half of a character, which is none; write the character itself"
 Step = str | int
 
 
@@ -138,8 +138,8 @@ class _Builder:
         if isinstance(node, SequenceNode):
             items = [self.build(item, self.place(item), (*path, i), above) for i, item in enumerate(node.value)]
             return Branch(list(items), place, key, path)
-        if _SURROGATE.search(node.value):
-            self.complain(place, path, _HALF)
+        if SURROGATE.search(node.value):
+            self.complain(place, path, HALF_CHARACTER)
             return Branch(None, place, key, path, broken=True)
         return Branch(self.scalar(node, path), place, key, path)
 
@@ -148,7 +148,7 @@ class _Builder:
         path = branch.path
         for key_node, value_node in node.value:
             at = self.place(key_node)
-            if not isinstance(key_node, ScalarNode) or _SURROGATE.search(key_node.value):
+            if not isinstance(key_node, ScalarNode) or SURROGATE.search(key_node.value):
                 self.complain(at, path, "a key is a plain word; write `name: value`")
                 branch.broken = True
                 continue

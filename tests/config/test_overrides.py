@@ -85,6 +85,13 @@ def test_a_mistake_names_its_variable(write, name, value, expected):
     assert said(write(ROOM), **{name: value}) == [expected]
 
 
+@pytest.mark.parametrize("value", ['{"match": "/\\ud800", "rate": "1/minute"}', '{"match": "/\udcff", "rate": "1/minute"}'])
+def test_what_is_no_text_is_a_mistake(write, value):
+    """An escape of half a character, and a byte that is not UTF-8, as Python hands it on."""
+    (problem,) = said(write(ROOM), GATE_ROOMS__DROP=value)
+    assert problem.startswith("environment GATE_ROOMS__DROP: not UTF-8, or \\u escapes the half of a character")
+
+
 def test_the_variables_of_a_kubernetes_service_named_gate_are_passed_over(write):
     names = ("GATE_SERVICE_HOST", "GATE_SERVICE_PORT", "GATE_SERVICE_PORT_HTTP", "GATE_PORT", "GATE_PORT_8080_TCP")
     more = ("GATE_PORT_8080_TCP_PROTO", "GATE_PORT_8080_TCP_PORT", "GATE_PORT_8080_TCP_ADDR", "GATE_CONFIG", "GATE_TOKEN")
