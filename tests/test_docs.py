@@ -111,6 +111,6 @@ def test_every_command_of_the_readme_works_on_the_readmes_config(tmp_path):
             if "--config" not in words and words[0] != "check":
                 words += ["--config", str(gate.config)]
             done = subprocess.run(
-                [sys.executable, "-m", "gate", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+                [sys.executable, "-m", "gate", *words], cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
             )
             assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"

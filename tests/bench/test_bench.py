@@ -111,9 +111,9 @@ def test_a_server_that_does_not_start_says_why(tmp_path):
 def test_what_a_server_started_ends_with_it(tmp_path):
     script = "import subprocess, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"
     with running("parent", [sys.executable, "-c", script], tmp_path) as pid:
-        everything = eventually(lambda: found if len(found := tree(pid)) == 2 else None, 10, what="it has a child")
+        everything = eventually(lambda: found if len(found := tree(pid)) == 2 else None, what="it has a child")
         assert cpu_seconds(pid) >= 0
-    eventually(lambda: not any(Path(f"/proc/{one}/exe").exists() for one in everything), 10, what="both are gone")
+    eventually(lambda: not any(Path(f"/proc/{one}/exe").exists() for one in everything), what="both are gone")
 
 
 def test_an_interrupted_run_stops_what_it_started(tmp_path):

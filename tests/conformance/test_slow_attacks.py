@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import statistics
 import time
 
 import pytest
@@ -14,6 +13,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("slowhttptest"), reason="Debian's slowhttptest is not installed"),
 ]
 ATTACKERS = 60
+PATIENCE = 4.0  # seconds, with them
 ATTACKS = {
     "slow heads": ["-H", "-i", "2"],
     "slow bodies": ["-B", "-i", "2", "-s", "100000", "-x", "5"],
@@ -28,28 +28,24 @@ async def shop(side):
 
 
 async def measure(gate, requests):
-    """Seconds per request of a good visitor."""
+    """What the requests of a good visitor cost: seconds of work, and the longest wait."""
     visitor = await gate.visitor()
-    taken = []
+    longest, begin = 0.0, time.process_time()
     for _ in range(requests):
         before = time.perf_counter()
         assert (await visitor.get("/good"))[0] == 200
-        taken.append(time.perf_counter() - before)
+        longest = max(longest, time.perf_counter() - before)
         await asyncio.sleep(0.005)
     visitor.close()
-    return taken
-
-
-def p99(taken):
-    return statistics.quantiles(taken, n=100)[98]
+    return time.process_time() - begin, longest
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_attackers_are_cut_and_good_visitors_served(start, monkeypatch, attack):
-    monkeypatch.setattr("gate.wire.receiving.BODY_WINDOW", 4.0)
-    gate = await start(shop, visitors={"head": "4s", "stall": "4s"})
+    monkeypatch.setattr("gate.wire.receiving.BODY_WINDOW", PATIENCE)
+    gate = await start(shop, visitors={"head": f"{PATIENCE:g}s", "stall": f"{PATIENCE:g}s"})
     await measure(gate, 100)
-    quiet = p99(await measure(gate, 400))
+    quiet, _ = await measure(gate, 400)
     target = "/big" if attack == "slow readers" else "/a"
     command = ["slowhttptest", "-c", str(ATTACKERS), "-r", str(ATTACKERS), "-l", "40", *ATTACKS[attack]]
     process = await asyncio.create_subprocess_exec(
@@ -58,11 +54,12 @@ async def test_attackers_are_cut_and_good_visitors_served(start, monkeypatch, at
     try:
         await eventually(lambda: len(gate.door.connections) >= ATTACKERS, "the attack is on")
         await asyncio.sleep(1.0)  # the origin shares this process: what it sends ahead is not what is measured
-        under = p99(await measure(gate, 400))
+        under, longest = await measure(gate, 400)
         await eventually(lambda: not gate.door.connections, "the attackers are cut")
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
-    assert under < max(2 * quiet, 0.02)  # below 20 ms a busy machine says more than the attack
-    assert (await measure(gate, 1))[0] < 10
+    assert under < 3 * quiet
+    assert longest < PATIENCE  # nobody waited for an attacker
+    await measure(gate, 1)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 async def test_without_a_gate_the_stock_decides(shop: ShopProcess, capsys: pytest.CaptureFixture[str]) -> None:
     crowd = Crowd(shop.url, 8, arrive=0.2, seed=1)
-    tally = await watch(crowd, within=30, console=Console(force_terminal=False, width=200))
+    tally = await watch(crowd, within=90, console=Console(force_terminal=False, width=200))
     assert {state: count for state, count in tally.states.items() if count} == {State.BOUGHT: 3, State.SOLD_OUT: 5}
     assert tally.entered == 0  # there was no door
     assert not tally.problems
@@ -27,7 +27,7 @@ async def test_before_a_held_room_everybody_waits_and_then_gives_up(shop: ShopPr
     gate = Gate(tmp_path, {"origin": {"servers": [shop.url]}, "rooms": {"checkout": room}})
     with running(gate):
         gate.command("room", "checkout", "hold")
-        tally = await Crowd(gate.url, 6, arrive=0.2, patience=3, seed=1).run(within=30)
+        tally = await Crowd(gate.url, 6, arrive=0.2, patience=3, seed=1).run(within=90)
     assert tally.states[State.GAVE_UP] == 6
     assert (tally.entered, tally.problems.total()) == (0, 0)
 

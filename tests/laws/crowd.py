@@ -91,7 +91,7 @@ async def crowd(urls: list[str], count: int, over: float, seconds: float, rng: r
     """``count`` clients come within ``over`` seconds; those who stay have ``seconds`` in all."""
     begin = time.time()
     connector = aiohttp.TCPConnector(limit=0, force_close=True)  # each request may meet another worker
-    timeout = aiohttp.ClientTimeout(total=8.0)
+    timeout = aiohttp.ClientTimeout(total=20.0)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
         kinds = rng.choices([kind for kind, _ in KINDS], [share for _, share in KINDS], k=count)
         clients = [Client(number, kind, urls, http, rng) for number, kind in enumerate(kinds)]

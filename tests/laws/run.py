@@ -29,7 +29,7 @@ class Plan:
 
     visitors: int = 120
     over: float = 5.0
-    seconds: float = 40.0
+    seconds: float = 60.0
     rate: int = 8
     burst: int = 4
     active: int | None = None
@@ -93,13 +93,13 @@ class Place:
 
 
 FAULTS: dict[str, tuple[Callable[[Place], None], float]] = {
-    "worker killed": (Place.kill_worker, 4.0),
+    "worker killed": (Place.kill_worker, 6.0),
     "worker paused": (Place.pause_worker, 4.0),
     "scripts flushed": (Place.flush_scripts, 0.0),
-    "reload": (Place.reload, 3.0),
+    "reload": (Place.reload, 6.0),
     "store paused": (Place.pause_store, 6.0),
     "store emptied": (Place.empty_store, 10.0),
-    "gate restarted": (Place.restart_gate, 4.0),
+    "gate restarted": (Place.restart_gate, 6.0),
 }
 
 
@@ -123,7 +123,7 @@ def run(directory: Path, plan: Plan) -> History:
             shutil.copy(a.state / "keys.json", b.state)  # gates that share a store share the key ring
             with running(b):
                 place = Place([a, b], store, rng)
-                eventually(lambda: all(gate.status()["store"]["up"] for gate in (a, b)), 10, what="the store is up")
+                eventually(lambda: all(gate.status()["store"]["up"] for gate in (a, b)), what="the store is up")
                 stop = threading.Event()
                 nemesis = threading.Thread(target=_inflict, args=(place, plan, stop))
                 nemesis.start()

@@ -16,7 +16,7 @@ def test_calm(tmp_path):
 
 def test_everything_goes_wrong(tmp_path):
     faults = ("worker killed", "scripts flushed", "worker paused", "store paused", "reload", "store emptied", "gate restarted")
-    history = run(tmp_path, Plan(visitors=250, over=8.0, seconds=60.0, faults=faults, every=2.5))
+    history = run(tmp_path, Plan(visitors=250, over=8.0, seconds=90.0, faults=faults, every=2.5))
     assert [fault.name for fault in history.faults] == list(faults)
     assert len(history.entered()) > 100
     assert breaches(history) == []

@@ -28,7 +28,7 @@ def locust(host: str, directory: Path, *, users: int, seconds: int) -> tuple[int
         env={key: value for key, value in os.environ.items() if not key.startswith(("GATE_", "SHOP_", "LOCUST_"))},
         capture_output=True,
         text=True,
-        timeout=seconds + 60,
+        timeout=seconds + 120,
         check=False,
     )
     found = json.loads(result.with_suffix(".json").read_text())
@@ -39,14 +39,14 @@ def locust(host: str, directory: Path, *, users: int, seconds: int) -> tuple[int
 def test_it_buys_at_a_shop_without_a_gate(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     with running(shop):
-        code, stats = locust(shop.url, tmp_path, users=5, seconds=8)
+        code, stats = locust(shop.url, tmp_path, users=5, seconds=15)
     assert code == 0, stats
     assert stats["BUY bought"]["num_requests"] > 0
     assert not any("(in line)" in name for name in stats)
 
 
 def test_it_stands_in_line_and_no_window_admits_more_than_the_bucket_holds(tmp_path: Path) -> None:
-    rate, burst = 3, 2
+    rate, burst = 1, 2
     shop = Shop(tmp_path)
     gate = Gate(
         tmp_path,
@@ -63,12 +63,13 @@ def test_it_stands_in_line_and_no_window_admits_more_than_the_bucket_holds(tmp_p
         },
     )
     with running(shop, gate):
-        code, stats = locust(gate.url, tmp_path, users=25, seconds=15)
+        code, stats = locust(gate.url, tmp_path, users=25, seconds=20)
     assert code == 0, stats
     assert any("(in line)" in name for name in stats)
     assert stats["BUY bought"]["num_requests"] > 0
     entered = admissions(read(shop.journal), "checkout")
     assert len(entered) > burst + rate * 5
     # The witness stands at the shop's door: two requests may be carried there at different speed, so that their distance
-    # differs from that of their tokens by a few hundredths of a second. Less than one visitor in all that time.
+    # differs from that of their tokens by a few hundredths of a second, on a busy machine by tenths. Less than one visitor in
+    # all that time.
     assert excess(entered, rate=rate, burst=burst) < 1

@@ -62,16 +62,16 @@ class Listener:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
         self._thread.start()
-        eventually(lambda: self.backend is not None and self._up(), 20, what="the operator listener answers")
+        eventually(lambda: self.backend is not None and self._up(), what="the operator listener answers")
         return self
 
     def _up(self) -> bool:
         with contextlib.suppress(OSError):
-            return fetch(self.url + "/live", timeout=2).status == 200
+            return fetch(self.url + "/live", timeout=5).status == 200
         return False
 
     async def _main(self) -> None:
-        link = Link(self.store.url)
+        link = Link(self.store.url, deadline=2.0)  # ten times a gate's: this machine may be busy
         await link.start()
         self.backend = Backend(self.settings, self.config, link)
         server = uvicorn.Server(
@@ -95,7 +95,7 @@ class Listener:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def close(self) -> None:
         if self._thread.is_alive():
@@ -130,7 +130,8 @@ def store(tmp_path: Path) -> Iterator[StoreServer]:
 
 
 @pytest.fixture
-def gate(tmp_path: Path, store: StoreServer) -> Iterator[Listener]:
+def gate(tmp_path: Path, store: StoreServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+    monkeypatch.setattr(heartbeat, "STALE", 50.0)  # a beat is written once, and the test goes on with it
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(io.StringIO()))  # not into the commands' output
     listener = Listener(tmp_path, store).start()
     listener.beat()

@@ -43,7 +43,7 @@ def test_gates_that_start_at_once_share_one_key(tmp_path: Path) -> None:
         processes = [context.Process(target=_first_start, args=(str(state), barrier, found)) for _ in range(6)]
         for process in processes:
             process.start()
-        secrets = {found.get(timeout=20) for _ in processes}
+        secrets = {found.get(timeout=60) for _ in processes}
         for process in processes:
             process.join(20)
         assert len(secrets) == 1

@@ -35,7 +35,7 @@ def test_of_gates_that_start_at_once_one_shows_the_token(tmp_path: Path) -> None
     processes = [context.Process(target=_start, args=(str(tmp_path / "s"), barrier, found)) for _ in range(6)]
     for process in processes:
         process.start()
-    answers = [found.get(timeout=20) for _ in processes]
+    answers = [found.get(timeout=60) for _ in processes]
     for process in processes:
         process.join(20)
     shown = [token for token, _ in answers if token is not None]

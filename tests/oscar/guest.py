@@ -16,7 +16,7 @@ class Unexpected(Exception):
 class Guest:
     """``async with Guest(url) as guest: number = await guest.buy("lantern")``."""
 
-    def __init__(self, url: str, *, patience: float = 30.0) -> None:
+    def __init__(self, url: str, *, patience: float = 90.0) -> None:
         """``patience``: seconds in line for any one page."""
         self.url = url
         self.patience = patience

@@ -101,14 +101,14 @@ def test_its_command_serves_and_its_health_check_tells(built, tmp_path):
     serve = next(json.loads(rest) for first, rest in steps() if first == "CMD")
 
     def healthy() -> bool:
-        done = subprocess.run(check, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL, timeout=30, check=False)
+        done = subprocess.run(check, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL, timeout=90, check=False)
         return done.returncode == 0
 
     assert not healthy()
     with (tmp_path / "log").open("wb") as log:
         gate = subprocess.Popen(serve, env=environment, cwd=tmp_path, stdout=log, stderr=log)
     try:
-        eventually(healthy, 40, every=0.5, what="the health check is content")
+        eventually(healthy, 120, every=0.5, what="the health check is content")
         assert fetch(f"http://127.0.0.1:{port}/__gate/live").status == 200
     finally:
         gate.send_signal(signal.SIGTERM)

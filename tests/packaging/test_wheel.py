@@ -40,20 +40,20 @@ def test_pages_and_config_travel_inside(wheel):
 def test_it_runs_the_demo(wheel, tmp_path):
     venv, home = tmp_path / "venv", tmp_path / "home"
     home.mkdir()
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, timeout=300)
     subprocess.run([venv / "bin" / "pip", "install", "--quiet", str(wheel)], check=True, capture_output=True, timeout=300)
     port = free_port()
     env = {"HOME": str(home), "PATH": f"{venv}/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
     with (tmp_path / "demo.log").open("wb") as out:
         demo = subprocess.Popen([venv / "bin" / "gate", "demo", "--port", str(port)], cwd=home, env=env, stdout=out, stderr=out)
     try:
-        eventually(lambda: _status(f"http://127.0.0.1:{port}/") == 200, 60, what=(tmp_path / "demo.log").read_text())
+        eventually(lambda: _status(f"http://127.0.0.1:{port}/") == 200, 120, what=(tmp_path / "demo.log").read_text())
         assert _status(f"http://127.0.0.1:{port}/__gate/rooms/checkout/status") == 200
     finally:
         demo.send_signal(signal.SIGINT)
         code = demo.wait(60)
     assert code == 0
-    eventually(lambda: not _alive(venv), 10, what="nothing of the demo is left running")
+    eventually(lambda: not _alive(venv), what="nothing of the demo is left running")
 
 
 def _status(url: str) -> int:

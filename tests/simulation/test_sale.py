@@ -99,7 +99,19 @@ def test_a_full_line_turns_away():
     found = figures(simulate(replace(SALE, terms=replace(SALE.terms, maximum=500), leave=0.0, hidden=0.0)))
     assert found.fates["full"] > 300
     assert found.peak <= 500
+    assert found.counted <= 500
     assert found.excess <= 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_maximum_counts_those_who_were_heard_of_and_not_the_tabs_that_nobody_looks_at(seed):
+    sale = replace(SALE, terms=replace(SALE.terms, maximum=500), hidden=0.2, leave=0.0, seed=seed)
+    log = simulate(sale)
+    found = figures(log)
+    back = 2  # one who was missing, and comes back, is not sent away for it
+    assert found.counted <= 500 + back
+    assert found.peak > 550
+    assert found.counted == max(sample.waiting for sample in log.samples)
 
 
 def test_the_same_seed_is_the_same_sale():
@@ -116,6 +128,19 @@ def test_the_shortcuts_change_nothing_that_can_be_seen():
     assert quick.fates["entered"] == pytest.approx(exact.fates["entered"], rel=0.03)
     assert quick.peak == pytest.approx(exact.peak, rel=0.02)
     assert quick.knocks == pytest.approx(exact.knocks, rel=0.15)
+    assert quick.used == pytest.approx(exact.used, abs=0.03)
+    assert (quick.excess, quick.overtaken_by) <= (0, 2.5)
+
+
+def test_a_large_sale_is_many_small_ones():
+    """Ten times the rate for ten times the crowd: the same waits, at the same second. The small one follows each look."""
+    small = replace(SALE, terms=Terms(600, 60, 50), curve=Curve.even(1500, 75), hidden=0.0)
+    large = replace(small, terms=Terms(6000, 60, 500), curve=Curve.even(15_000, 75))
+    exact, quick = figures(simulate(replace(small, exact=True))), figures(simulate(large))
+    for share in ("p10", "p50", "p90", "p99"):
+        assert getattr(quick.wait, share) == pytest.approx(getattr(exact.wait, share), rel=0.08, abs=2.5)
+    assert quick.fates["entered"] == pytest.approx(10 * exact.fates["entered"], rel=0.05)
+    assert quick.peak == pytest.approx(10 * exact.peak, rel=0.05)
 
 
 def test_a_visitor_costs_the_same_in_a_crowd_of_a_hundred_thousand():
@@ -128,7 +153,7 @@ def test_a_visitor_costs_the_same_in_a_crowd_of_a_hundred_thousand():
         assert found.fates["waits"] == 0
         return (time.process_time() - began) / visitors
 
-    assert cost(100_000) < 2 * cost(10_000)
+    assert cost(100_000) < 3 * cost(10_000)  # ten times as much would be a cost that grows with the crowd
 
 
 def test_stock_ends_the_sale():
