@@ -25,11 +25,11 @@ from gate.store.memory import Memory
 from tests.stores import StoreServer
 
 SHORT, FULL, FEW = 100_000, 1_000_000, 10_000
-TERMS = Terms(200, 1, burst=200)
+TERMS = Terms(100, 1, burst=100)
 HELD = replace(TERMS, mode=TERMS.mode.HOLD)  # nobody is called while they come
 WORKERS = 2
 TOGETHER = 2_000  # visitors who come in the same moment
-AT_THE_DOOR = 2_000
+AT_THE_DOOR, COMING = 2_000, 1_000  # called; of whom so many come before it is measured how the line moves
 SEEN_TOGETHER = 100_000  # visitors who are seen again between two ticks
 BATCHES, CALLS = 12, 50  # the calmest of so many batches counts: others use the machine, too
 MOVING = 2.0  # seconds
@@ -88,14 +88,14 @@ class Measured:
         self.cost.seen = (await self._memory() - before) / self.cost.visitors
 
     async def come(self) -> None:
-        """The first of them, to the door."""
+        """The first of them, to the door; some enter."""
         line = self.lines[0]
         while line.state.serving < max(ticket.number for ticket in self.first):
             await line.tick(TERMS)
         before = await self._memory()
-        for ticket in self.first:
+        for ticket in self.first[:COMING]:
             await line.claim(ticket, TERMS, patience=0)
-        self.cost.present = (await self._memory() - before) / len(self.first)
+        self.cost.present = (await self._memory() - before) / COMING
 
     async def batch(self) -> None:
         """Some ticks and some claims."""
@@ -108,6 +108,7 @@ class Measured:
         """Who is at the door enters at the rate."""
         loop = asyncio.get_running_loop()
         before, until = (await self.lines[0].tick(TERMS)).admitted, loop.time() + MOVING
+        many = round(1.5 * TERMS.per_second * MOVING)  # behind those who have entered by now
 
         async def visitor(number: int) -> None:
             line, ticket = self.lines[number % WORKERS], self.first[number]
@@ -117,7 +118,7 @@ class Measured:
                     return
                 await asyncio.sleep(min(entry.retry_after, max(0.0, until - loop.time())))
 
-        await asyncio.gather(*(visitor(number) for number in range(round(1.5 * TERMS.per_second * MOVING))))
+        await asyncio.gather(*(visitor(number) for number in range(before, before + many)))
         self.cost.moved = (await self.lines[0].tick(TERMS)).admitted - before
 
     # -- what the store tells of itself
