@@ -29,7 +29,7 @@ def settings(shop: Shop, store: StoreServer, **more):
         "store": store.url,
         "origin": {
             "servers": [shop.url],
-            "health": {"path": "/healthz", "every": "200ms", "timeout": "500ms", "fall": 3, "rise": 2},
+            "health": {"path": "/healthz", "every": "200ms", "timeout": "5s", "fall": 3, "rise": 2},
         },
         "rooms": {"checkout": {**ROOM, **more.pop("room", {})}},
         "limits": [{"match": "/search", "rate": "3/minute"}],

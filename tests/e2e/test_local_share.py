@@ -27,7 +27,7 @@ def settings(shop: Shop, store: StoreServer, **more):
     return {
         "store": store.url,
         "without_store": {"closed": f"{CLOSED:g}s", "then": "local", "gates": 2, **more},
-        "origin": {"servers": [shop.url], "health": {"path": "/healthz", "every": "500ms", "timeout": "2s"}},
+        "origin": {"servers": [shop.url], "health": {"path": "/healthz", "every": "500ms", "timeout": "5s"}},
         "rooms": {"checkout": {"match": ["/checkout/**"], "rate": f"{RATE}/second", "burst": BURST, "session": "300s"}},
     }
 

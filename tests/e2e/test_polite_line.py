@@ -36,11 +36,11 @@ async def visit(url: str, begin: float, delay: float) -> Visit:
 
 async def test_who_does_as_told_is_not_overtaken_and_no_place_grows(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
-    room = {"match": ["/checkout/**"], "rate": "60/minute", "burst": 3, "session": "60s"}
+    room = {"match": ["/checkout/**"], "rate": "30/minute", "burst": 3, "session": "60s"}
     gate = Gate(tmp_path, {"origin": {"servers": [shop.url]}, "rooms": {"checkout": room}})
     with running(shop, gate):
         begin = time.monotonic()
-        visits = await asyncio.gather(*(visit(gate.url, begin, number * 0.15) for number in range(24)))
+        visits = await asyncio.gather(*(visit(gate.url, begin, number * 0.3) for number in range(12)))
     grown = [mine.ahead for mine in visits if mine.ahead != sorted(mine.ahead, reverse=True)]
     overtaken = [
         (round(late.came - early.came, 1), round(early.entered - late.entered, 1))
