@@ -24,7 +24,9 @@ def browser() -> "Iterator[Browser]":
     assert path, "CI needs Debian's chromium"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            timeout=3000 * PATIENCE,  # on an overrun machine it took more than 20 s
         )
         yield chromium
         chromium.close()
