@@ -66,7 +66,7 @@ class Lane:
         Of what is returned exactly one of ``answered``, ``failed`` and ``left`` is to be called, once.
         """
         attempt = self if self.breaker is None else Trial(self, self._engine, self.breaker, tick)
-        self._overload.began(tick, vital=self._vital)
+        self._overload.began(tick, self._vital)
         return attempt
 
     def answered(self, decision: Decision, status: int, since: float) -> Decision:
@@ -74,9 +74,10 @@ class Lane:
         engine = self._engine
         tick = engine.ticks()
         seconds = tick - since
-        self._overload.answered(seconds, tick, vital=self._vital)
+        self._overload.answered(seconds, tick, self._vital)
         engine.meter.answered(seconds)
-        self._health.record_answer()
+        if self._health.troubles:
+            self._health.record_answer()
         if status < 500:
             return decision
         return settle(decision, Result(status, None, seconds))
@@ -87,16 +88,16 @@ class Lane:
         tick = engine.ticks()
         result = Result(trouble=trouble, seconds=tick - since)
         if trouble is Trouble.BUSY:  # our own full pool says nothing about the origin
-            self._overload.left(vital=self._vital)
+            self._overload.left(self._vital)
         else:
-            self._overload.answered(result.seconds, tick, vital=self._vital)
+            self._overload.answered(result.seconds, tick, self._vital)
             engine.meter.origin(result)
             self._blame(trouble)
         return settle(decision, result)
 
     def left(self) -> None:
         """The visitor left first, which counts for nothing."""
-        self._overload.left(vital=self._vital)
+        self._overload.left(self._vital)
 
     def _blame(self, trouble: Trouble) -> None:
         """A time-out of a route that has its own breaker or fallback is that route's trouble, not the shop's."""

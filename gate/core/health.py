@@ -22,7 +22,7 @@ class Health:
     up: bool = True
     since: float = 0.0  # when `up` last changed; Unix time, seconds
     _run: int = field(default=0, repr=False)  # length of the run of checks that disagree with `up`
-    _troubles: deque[float] = field(default_factory=deque, repr=False)  # since the last answer, within the window
+    troubles: deque[float] = field(default_factory=deque, repr=False)  # no answers since the last one, within the window
     _held_until: float = field(default=0.0, repr=False)
 
     def record(self, ok: bool, now: float) -> None:
@@ -38,17 +38,17 @@ class Health:
 
     def record_answer(self) -> None:
         """A real request was answered, whatever the status."""
-        self._troubles.clear()
+        self.troubles.clear()
 
     def record_trouble(self, now: float) -> None:
         """A real request got no answer at all: refused, timed out, reset. However the checks are going."""
-        self._troubles.append(now)
-        while self._troubles and self._troubles[0] <= now - WINDOW:
-            self._troubles.popleft()
-        if self.up and len(self._troubles) >= LEAST * self.fall:
+        self.troubles.append(now)
+        while self.troubles and self.troubles[0] <= now - WINDOW:
+            self.troubles.popleft()
+        if self.up and len(self.troubles) >= LEAST * self.fall:
             self._turn(False, now)
             self._held_until = now + HOLD
 
     def _turn(self, up: bool, now: float) -> None:
         self.up, self.since, self._run = up, now, 0
-        self._troubles.clear()
+        self.troubles.clear()

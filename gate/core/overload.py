@@ -52,23 +52,25 @@ class Overload:
         """Requests that wait for the head of their answer."""
         return self.all.current
 
-    def began(self, now: float, *, vital: bool) -> None:
-        self.all.current += 1
+    def began(self, now: float, vital: bool) -> None:
+        load = self.all
+        load.current = current = load.current + 1
         if vital:
             self.vital.current += 1
-        if self.all.current > self.in_flight:  # it is never less than the vital ones
+        if current > self.in_flight:  # it is never less than the vital ones
             self._note(now)
 
-    def answered(self, seconds: float, now: float, *, vital: bool) -> None:
+    def answered(self, seconds: float, now: float, vital: bool) -> None:
         """It waits no more: the head is there, or it failed, after ``seconds``."""
-        sample = now, seconds
-        self.all.current -= 1
-        self.all.samples.append(sample)
+        sample, load = (now, seconds), self.all
+        load.current -= 1
+        load.samples.append(sample)
         if vital:
-            self.vital.current -= 1
-            self.vital.samples.append(sample)
+            load = self.vital
+            load.current -= 1
+            load.samples.append(sample)
 
-    def left(self, *, vital: bool) -> None:
+    def left(self, vital: bool) -> None:
         """It waits no more, and how long it took says nothing."""
         self.all.current -= 1
         if vital:

@@ -5,16 +5,18 @@ store: an entry sits in one slot of the wheel, and only when the wheel reaches t
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from typing import Protocol
 
 NEVER = math.inf
+log = logging.getLogger("gate.wire")
 
 
 class Timed(Protocol):
-    """Something with a deadline. ``due``: loop time in seconds. ``look``: when the wheel will ask for it, which is the
-    wheel's business; :data:`NEVER` when it will not."""
+    """Something with a deadline. ``due``: loop time in seconds. ``look``: when the tick begins at whose end the wheel will ask
+    for it, which is the wheel's business; :data:`NEVER` when it will not."""
 
     due: float
     look: float
@@ -71,7 +73,7 @@ class Wheel:
     def put(self, entry: Timed) -> None:
         """See to it that ``entry`` is asked for when it is due, and not only long after."""
         slot = int(entry.due / self.tick) + 1
-        look = slot * self.tick
+        look = (slot - 1) * self.tick  # whatever falls due in that tick need not be put again
         if look >= entry.look:
             return
         self._take_out(entry)
@@ -89,7 +91,7 @@ class Wheel:
 
     def _take_out(self, entry: Timed) -> None:
         if entry.look != NEVER:
-            waiting = self._slots.get(round(entry.look / self.tick))
+            waiting = self._slots.get(round(entry.look / self.tick) + 1)
             if waiting is not None:
                 waiting.discard(entry)
             entry.look = NEVER
@@ -115,7 +117,10 @@ class Wheel:
                 entry.look = NEVER
                 if entry.due <= now:
                     entry.due = NEVER
-                    entry.expired(now)
+                    try:
+                        entry.expired(now)
+                    except Exception:  # a fault of one connection is not to take the deadlines of others with it
+                        log.exception("deadline_failed")
                 elif entry.due != NEVER:
                     self.put(entry)
         for call in self._each_tick:

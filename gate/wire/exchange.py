@@ -97,8 +97,9 @@ class Exchange:
             self._visitor.take(self)
             if self.gone:
                 return
-        server = self._server = door.origin.choose()
-        connection = server.take(self, idempotent=self.method in IDEMPOTENT)
+        origins = door.origin
+        server = self._server = origins.only or origins.choose()
+        connection = server.take(self, self.method in IDEMPOTENT)
         if connection is not None:
             self.connected(connection)
 
@@ -191,7 +192,7 @@ class Exchange:
     def _head(self, reply: "Reply") -> bytes:
         """The head of the answer, framed by what was seen of it."""
         visitor, way = self._visitor, self._way
-        if not way.shared or reply.length is None or not visitor.head.start.minor or not visitor.keeps:
+        if not way.shared or reply.length is None or not visitor.head.start.minor or visitor.closing or self._door.draining:
             return self._make_head(reply)
         date = b"" if reply.dated else self._door.date
         known = reply.heads.get(way)
@@ -253,7 +254,7 @@ class Exchange:
         assert server is not None  # noqa: S101 - trouble comes from one
         if stale and not self._retried and self.method in IDEMPOTENT and self._visitor.head.length == 0:
             self._retried = True
-            connection = server.take(self, idempotent=True, fresh=True)
+            connection = server.take(self, True, fresh=True)
             if connection is not None:
                 self.connected(connection)
             return
@@ -265,7 +266,7 @@ class Exchange:
         if trouble is Trouble.CONNECT and not self._retried and len(origins.servers) > 1:
             self._retried = True
             server = self._server = origins.choose(self._server)
-            connection = server.take(self, idempotent=self.method in IDEMPOTENT)
+            connection = server.take(self, self.method in IDEMPOTENT)
             if connection is not None:
                 self.connected(connection)
             return

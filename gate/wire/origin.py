@@ -58,7 +58,7 @@ class Server:
     def outstanding(self) -> int:
         return self.total - len(self.idle) + len(self._waiting)
 
-    def take(self, caller: Caller, *, idempotent: bool, fresh: bool = False) -> OriginConnection | None:
+    def take(self, caller: Caller, idempotent: bool, *, fresh: bool = False) -> OriginConnection | None:
         """An idle connection now, or None: then ``caller`` is called back, exactly once unless it is gone."""
         idle = self.idle
         while idle and not fresh:
@@ -94,9 +94,12 @@ class Server:
             if not caller.gone:
                 caller.connected(connection)
                 return
-        connection.idle_since = self.origins.wheel.now
+        wheel = self.origins.wheel
+        connection.idle_since = wheel.now
         self.idle.append(connection)
-        self.origins.wheel.watch(connection, IDLE)
+        due = connection.due = wheel.soon + IDLE
+        if due < connection.look:
+            wheel.put(connection)
 
     def lost(self, connection: OriginConnection) -> None:
         """``connection`` is closed."""
@@ -193,15 +196,15 @@ class Origins:
             self.tls = ssl.create_default_context()
             self.tls.set_alpn_protocols(["http/1.1"])
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._only = self.servers[0] if len(self.servers) == 1 else None
+        self.only = self.servers[0] if len(self.servers) == 1 else None
         self._random: Callable[[list[Server], int], list[Server]] = random.Random().sample  # noqa: S311 - spreads load
         wheel.each_tick(self._tick)
         self._resolve_at = RESOLVE_EVERY
 
     def choose(self, avoid: Server | None = None) -> Server:
         """The less busy of two picked at random; while there are others, not one that is down or ejected, nor ``avoid``."""
-        if self._only is not None:
-            return self._only
+        if self.only is not None:
+            return self.only
         now = self.wheel.now
         able = [server for server in self.servers if server is not avoid]
         fit = [server for server in able if server.up and server.ejected_until <= now] or able
