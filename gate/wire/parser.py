@@ -79,12 +79,6 @@ def _malformed(detail: str, status: int = 400) -> Refusal:
     return Refusal(status, Reason.MALFORMED, detail)
 
 
-def _find_cookie(block: bytes, start: int) -> int:
-    """Where the line end before the first Cookie line is; -1 if there is none, or none that is written as usual."""
-    at = block.find(b"\r\nCookie: ", start)
-    return at if at >= 0 else block.find(b"\r\ncookie: ", start)  # as HTTP/2 edges write it
-
-
 def _has_controls(value: bytes) -> bool:
     return len(value.translate(None, _CONTROLS)) != len(value)
 
@@ -114,19 +108,23 @@ class Parser:
         start = self._starts.young.get(block[:end])
         if start is None:
             return None
-        at = _find_cookie(block, end)
+        at = block.find(b"\r\nCookie: ", end)
         if at < 0:
-            common = self._commons.young.get(block[end:])
-            return None if common is None else Head(block, start, common, b"", None)
-        stop = block.find(b"\r", at + 10)
-        common = self._commons.young.get(block[end:at] + block[stop:])
+            at = block.find(b"\r\ncookie: ", end)
+        if at < 0:
+            common, cookie, carried = self._commons.young.get(block[end:]), b"", None
+        else:
+            stop = block.find(b"\r", at + 10)
+            common = self._commons.young.get(block[end:at] + block[stop:])
+            cookie = block[at + 10 : stop]
+            carried = self._cookies.young.get(cookie)
+            if carried is None and _has_controls(cookie):
+                return None
         if common is None:
             return None
-        cookie = block[at + 10 : stop]
-        carried = self._cookies.young.get(cookie)
-        if carried is None and _has_controls(cookie):
-            return None
-        return Head(block, start, common, cookie, carried)
+        head = Head()
+        head.block, head.start, head.common, head.cookie, head.carried = block, start, common, cookie, carried
+        return head
 
     def read(self, block: bytes) -> Head:
         """The head in ``block``, which ends with its first empty line. Raises :class:`~gate.core.facts.Refusal`."""
@@ -134,17 +132,22 @@ class Parser:
         line = block[:end]
         known = self._starts.find(line)
         start = known or self._read_request_line(line)
-        at = _find_cookie(block, end)
-        rest, cookie, carried = block[end:], b"", None
+        at = block.find(b"\r\nCookie: ", end)
+        if at < 0:
+            at = block.find(b"\r\ncookie: ", end)  # as HTTP/2 edges write it; in another way it is a line like all others
+        head = Head()
+        head.block, head.start, head.cookie, head.carried = block, start, b"", None
+        rest = block[end:]
         if at >= 0:
             stop = block.find(b"\r\n", at + 10)
-            rest, cookie = block[end:at] + block[stop:], block[at + 10 : stop]
-            if _has_controls(cookie):
+            rest, head.cookie = block[end:at] + block[stop:], block[at + 10 : stop]
+            if _has_controls(head.cookie):
                 raise _malformed("a control character in a header value")
-            carried = self._cookies.find(cookie)
+            head.carried = self._cookies.find(head.cookie)
         common = self._commons.find(rest) if start.minor else None
         if known is not None and common is not None:
-            return Head(block, start, common, cookie, carried)
+            head.common = common
+            return head
         lasting = False
         if common is None:
             common, lasting = self._read_common(rest, start.minor, at >= 0)
@@ -158,7 +161,8 @@ class Parser:
             self._starts.put(line, start)
         if lasting:
             self._commons.put(rest, common)
-        return Head(block, start, common, cookie, carried)
+        head.common = common
+        return head
 
     def remember(self, head: Head, carried: "Carried") -> None:
         """``carried`` follows from the cookie of ``head`` alone."""

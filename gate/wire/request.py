@@ -69,12 +69,11 @@ class Head:
 
     __slots__ = ("block", "carried", "common", "cookie", "start")
 
-    def __init__(self, block: bytes, start: Start, common: Common, cookie: bytes, carried: "Carried | None") -> None:
-        self.block = block
-        self.start = start
-        self.common = common
-        self.cookie = cookie
-        self.carried = carried
+    block: bytes
+    carried: "Carried | None"
+    common: Common
+    cookie: bytes
+    start: Start
 
     @property
     def minor(self) -> int:
