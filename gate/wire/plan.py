@@ -129,7 +129,9 @@ class Plans:
             expires = known.expires
             if visitor.secure and not carried.host_only:
                 return None
-            if known.id in plan.revoked or expires - snapshot.taken < template.half or expires <= engine.now():
+            if expires - snapshot.taken < template.half or expires <= engine.now():
+                return None
+            if plan.revoked and known.id in plan.revoked:
                 return None
             if known.template is not template or snapshot.taken - known.signed >= SIGNED_FOR:
                 self._sign(known, template, snapshot)
@@ -145,8 +147,10 @@ class Plans:
         return decision, template.way, b"".join((plan.start, visitor.lines, cookie, block, end))
 
     def _sign(self, known: Known, template: Template, snapshot: Snapshot) -> None:
-        decision = known.decision = replace(template.decision, held=known.held)
-        known.template = template
+        decision = known.decision
+        if decision is None or known.template is not template:
+            decision = known.decision = replace(template.decision, held=known.held)
+            known.template = template
         known.block = lines(self._engine.headers_for_origin(_NOBODY, decision))
         known.signed = snapshot.taken
 
