@@ -23,7 +23,7 @@ LAST_WORDS: Final = 10.0  # seconds a tunnel gets when the worker ends
 class Tunnel:
     """Both ends' connections call it; it lives until both are closed."""
 
-    __slots__ = ("_closed", "_decision", "_door", "_down", "_ending", "_half", "_origin", "_up", "_visitor", "due", "look")
+    __slots__ = ("_closed", "_decision", "_door", "_down", "_ended", "_ending", "_origin", "_up", "_visitor", "due", "look")
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Tunnel:
         self._origin = origin
         self._decision = decision
         self._ending = self._closed = False
-        self._half = False  # one direction has ended; with the other the tunnel is over
+        self._ended: asyncio.Transport | None = None  # to whom we sent FIN; when the other direction ends, so does the tunnel
         self._up = Frames() if websocket else None  # from the visitor
         self._down = Frames() if websocket else None
         self.due = self.look = NEVER
@@ -101,9 +101,9 @@ class Tunnel:
 
     def _pass_end_on(self, transport: asyncio.Transport) -> bool:
         """False: it cannot be, or it is the second end, so the tunnel is over."""
-        if self._half or self._visitor.tls or not transport.can_write_eof():
+        if self._ended is not None or self._visitor.tls or not transport.can_write_eof():
             return False
-        self._half = True
+        self._ended = transport
         try:
             transport.write_eof()
         except OSError:  # gone already
@@ -141,12 +141,13 @@ class Tunnel:
         self._door.wheel.watch(self, LAST_WORDS)
 
     def _close(self, code: int) -> None:
-        """End it; ``code`` says why to the visitor of a WebSocket."""
+        """End it; ``code`` says why to the visitor of a WebSocket. Behind a FIN there is nothing more to say."""
         self._end()
-        down, up, origin = self._down, self._up, self._origin.transport
-        self._visitor.hang_up(close_frame(code, masked=False) if down is not None and down.between else b"")
+        ended, origin = self._ended, self._origin.transport
+        says = self._down is not None and self._down.between and ended is not self._visitor.transport
+        self._visitor.hang_up(close_frame(code, masked=False) if says else b"")
         if not origin.is_closing():
-            if up is not None and up.between:
+            if self._up is not None and self._up.between and ended is not origin:
                 origin.write(close_frame(GOING_AWAY, masked=True))
             origin.close()
 

@@ -54,3 +54,18 @@ def test_an_entry_may_set_its_next_deadline_while_it_expires():
     for step in range(1, 50):
         wheel.turn(step * 0.25)
     assert 6 <= len(entry.fired) <= 12
+
+
+def test_an_entry_that_fails_takes_no_other_with_it(caplog):
+    wheel = Wheel(0.25)
+
+    class Faulty(Entry):
+        def expired(self, now):
+            raise RuntimeError("a fault of mine")
+
+    entries = [Faulty() if number % 2 else Entry() for number in range(20)]
+    for entry in entries:
+        wheel.watch(entry, 1.0)  # all in one slot
+    wheel.turn(2.0)
+    assert all(entry.fired == [2.0] for entry in entries[::2])
+    assert [record.getMessage() for record in caplog.records] == ["deadline_failed"] * 10

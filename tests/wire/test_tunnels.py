@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from gate.wire.deadlines import Wheel
+from gate.wire.frames import close_frame
 from gate.wire.tunnel import LOOK
-from tests.wire.rig import eventually
+from tests.wire.rig import DEADLINE, eventually
 
 UPGRADE = (
     "Connection: Upgrade",
@@ -86,6 +87,47 @@ async def test_a_tunnel_ends_with_its_pass(start, monkeypatch, why):
         gate.engine.snapshot = replace(gate.engine.snapshot, rooms={"checkout": view})
     assert await visitor.rest() == b""
     await eventually(lambda: not gate.door.tunnels, "nothing is left of it")
+
+
+@pytest.mark.parametrize("ended", ["by the shop", "by the visitor"])
+@pytest.mark.parametrize("why", ["the worker ends", "the pass is over"])
+async def test_a_half_closed_tunnel_ends_as_well(start, monkeypatch, caplog, ended, why):
+    """Who still listens is told; behind a FIN nothing can be said (RFC 9293 section 3.6)."""
+    monkeypatch.setattr("gate.wire.tunnel.LOOK", 0.2)
+    monkeypatch.setattr("gate.wire.tunnel.LAST_WORDS", 0.2)
+    told = asyncio.get_running_loop().create_future()
+
+    async def script(side):
+        await side.head()
+        await side.send(SWITCH)
+        if ended == "by the shop":
+            side.writer.write_eof()
+        told.set_result(await side.reader.read())
+        await asyncio.Event().wait()  # and does nothing about it
+
+    gate = await start(script, under_uvicorn=True)
+    visitor = await gate.visitor()
+    assert (await visitor.get("/checkout/live", *UPGRADE, gate.pass_cookie()))[0] == 101
+    if ended == "by the visitor":
+        visitor.writer.write_eof()
+        assert await asyncio.wait_for(told, DEADLINE) == b""
+    else:
+        assert await visitor.rest() == b""
+    assert gate.door.tunnels
+    if why == "the worker ends":
+        gate.end()
+    else:
+        now = gate.engine.now
+        gate.engine.now = lambda: now() + 601
+    if ended == "by the visitor":
+        code = 1012 if why == "the worker ends" else 1008
+        assert await visitor.rest() == close_frame(code, masked=False)
+    else:
+        assert (await asyncio.wait_for(told, DEADLINE))[:2] == b"\x88\x82"
+    door = gate.door
+    await eventually(lambda: not (door.tunnels or door.origin.servers[0].total), "nothing is left of it")
+    await eventually(lambda: not door.connections, "nor of the visitor")
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_the_origin_vanishing_ends_the_tunnel(start):
