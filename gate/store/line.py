@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gate.core.blocks import LARGEST, Block
@@ -89,6 +89,14 @@ def _group(text: str) -> tuple[int, int, int]:
     return int(tag), int(last), int(serving)
 
 
+@dataclass(slots=True)
+class _Asked:
+    """A ticket's question to the store, and how many wait for its answer."""
+
+    claim: asyncio.Task[Entry]
+    by: int = 0
+
+
 class Line:
     """One per room and worker. ``clock``: Unix time, seconds; used for the age of blocks and tickets only."""
 
@@ -104,6 +112,7 @@ class Line:
         self._keys = keys_of(name)
         self._terms: Terms | None = None
         self._entering = 0
+        self._asked: dict[tuple[str, int, int], _Asked] = {}  # by ticket: id, epoch and number
         self._block = Block()
         self._joining: deque[asyncio.Future[tuple[int, int] | None]] = deque()
         self._leasing: asyncio.Task[None] | None = None
@@ -150,7 +159,8 @@ class Line:
         return None if found is None else self._waits(self._new_id(), *found, terms, now)
 
     async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = HOLD_MOST) -> Entry:
-        """A called ticket wants its pass; the same ticket gets the same answer, and pays once.
+        """A called ticket wants its pass; the same ticket gets the same answer, and pays once. However many ask with it at the
+        same time, the store is asked once.
 
         A token due within two seconds is waited for here, up to ``patience`` seconds in all: with a small burst, the time in
         which a token lies about is time in which the bucket cannot fill. Raises :class:`StoreUnavailable`.
@@ -163,15 +173,33 @@ class Line:
             self.memory.saw_ticket(self.name, ticket.epoch, ticket.number)
         elif ticket.number < GROUPED:
             self.memory.gave_without_store(self.name, ticket.epoch)
+        key = ticket.id, ticket.epoch, ticket.number
+        asked = self._asked.get(key)
+        first = asked is None or asked.claim.done()
+        if asked is None or first:
+            asked = self._asked[key] = _Asked(asyncio.create_task(self._claim(ticket, terms, patience)))
+            asked.claim.add_done_callback(_look)
+        asked.by += 1
+        try:
+            entry = await asyncio.shield(asked.claim)
+        finally:
+            asked.by -= 1
+            if not asked.by:  # nobody is left to hear it: no token is waited for
+                asked.claim.cancel()
+                if self._asked.get(key) is asked:
+                    del self._asked[key]
+        return entry if first or entry.reason is not Reason.ADMITTED else entry._replace(reason=Reason.PASS)
+
+    async def _claim(self, ticket: Ticket, terms: Terms, patience: float) -> Entry:
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         while True:
             sent = loop.time()
             turn, drawn = self._turn_of(ticket.number), self.state.drawn
             told = await self._run("claim", terms, ticket.id, ticket.epoch, ticket.number, turn, drawn)
-            if loop.time() - sent > LATE and loop.time() < until:
-                continue  # this worker stood still; what it was given then may have to be paid for again
             status, expires, due, ask, reason, number, epoch = told
+            if status == b"entered" and loop.time() - sent > LATE and loop.time() < until:
+                continue  # this worker stood still; what it was given then may have to be paid for again
             if int(number) != ticket.number:  # it came too late, and stands at the end of the line now
                 ticket = self._ticket(ticket.id, int(epoch), int(number))
             entry = self._entry(status, ticket, expires, ask, reason)
@@ -404,6 +432,11 @@ class Line:
 
     def _publish_revoked(self) -> None:
         self.state = replace(self.state, revoked=frozenset(self._revoked))
+
+
+def _look(task: "asyncio.Task[Entry]") -> None:
+    if not task.cancelled():
+        task.exception()  # nobody may be left to ask for it
 
 
 def _settle(waiter: "asyncio.Future[tuple[int, int] | None]", result: tuple[int, int] | StoreUnavailable | None) -> None:

@@ -7,6 +7,7 @@ deadline, the command ends by its own socket timeout.
 """
 
 import asyncio
+import math
 import random
 import re
 from collections.abc import Awaitable, Callable
@@ -97,7 +98,7 @@ class Link:
     """
 
     def __init__(self, url: str, password: str | None = None, *, deadline: float = 0.2, connections: int = 32) -> None:
-        """``deadline``: seconds, for every call. ``connections``: at most, to each node."""
+        """``deadline``: seconds, for every answer, and for a free connection. ``connections``: at most, to each node."""
         self.url = url
         self.deadline = deadline
         self._password = password
@@ -195,10 +196,27 @@ class Link:
         return node
 
     async def _under_deadline(self, node: _Node, operation: Callable[[], Awaitable[T]]) -> T:
-        task = asyncio.create_task(self._in_a_slot(node, operation))
+        """So long for a connection, and so long for the answer. A node is lost by the answer it owes, not by our own queue."""
+        loop = asyncio.get_running_loop()
+        give_up, sent = loop.time() + self.deadline, math.inf
+
+        async def in_a_slot() -> T:
+            nonlocal sent
+            async with node.slots:
+                if loop.time() > give_up:  # the caller has left; do not start it behind its back
+                    raise StoreUnavailable(busy)
+                sent = loop.time()
+                return await operation()
+
+        busy = f"no connection was free within {self.deadline:g} s"
+        task = asyncio.create_task(in_a_slot())
         self._flying.add(task)
         task.add_done_callback(self._landed)
         done, _ = await asyncio.wait({task}, timeout=self.deadline)
+        if not done and sent == math.inf:
+            raise StoreUnavailable(busy)
+        if not done and (left := sent + self.deadline - loop.time()) > 0:
+            done, _ = await asyncio.wait({task}, timeout=left)
         trouble: str
         if not done:
             trouble = f"no answer within {self.deadline:g} s"
@@ -211,13 +229,6 @@ class Link:
             if not isinstance(error, ResponseError) or isinstance(error, _AWAY) or trouble.startswith(_AWAY_WORDS):
                 node.lose(trouble)
             raise StoreUnavailable(trouble) from error
-
-    async def _in_a_slot(self, node: _Node, operation: Callable[[], Awaitable[T]]) -> T:
-        give_up = asyncio.get_running_loop().time() + self.deadline
-        async with node.slots:
-            if asyncio.get_running_loop().time() > give_up:  # the caller has left; do not start it behind its back
-                raise StoreUnavailable("no connection was free in time")
-            return await operation()
 
     def _landed(self, task: "asyncio.Future[Any]") -> None:
         self._flying.discard(task)

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from gate.core.line import AWAY, TICKET_LIFE, TICKET_MOST, RoomState, Terms
 from gate.core.wait import JITTER, NEAR
 from gate.core.words import Reason, RoomMode
 from gate.store.embedded import Embedded
-from gate.store.line import Line, keys_of
+from gate.store.line import HOLD_MOST, LATE, Line, keys_of
 from gate.store.link import Link, StoreUnavailable
 from gate.store.memory import Memory
 from tests.store.conftest import make_line
@@ -67,6 +68,78 @@ async def test_one_ticket_claimed_fifty_times_at_once_is_one_pass_and_one_token(
     state = await lines[0].tick(TERMS)
     assert (state.inside, state.admitted) == (1, 1)
     assert 2 <= state.tokens < 3
+
+
+async def test_a_ticket_claimed_by_a_crowd_is_one_question_to_the_store(
+    line: Line, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own visitor can send any number of requests at once; other visitors must not notice."""
+    ticket = (await stand(line, TERMS, 1))[0]
+    asked = counted(link, monkeypatch)
+    entries = await asyncio.gather(*(line.claim(ticket, TERMS, patience=0) for _ in range(3000)))
+    assert {entry.status for entry in entries} == {"waiting"}
+    assert asked == ["claim"]
+    await let_pass(line, 60)
+    asked.clear()
+    entries = await asyncio.gather(*(line.claim(ticket, TERMS) for _ in range(3000)))
+    assert Counter(entry.reason for entry in entries) == {Reason.ADMITTED: 1, Reason.PASS: 2999}
+    assert set(asked) == {"claim"}
+    assert len(asked) <= 1 + HOLD_MOST / LATE, "once more only where the answer came late"
+    assert line._asked == {}
+
+
+async def test_who_leaves_takes_the_answer_from_nobody_else_and_the_last_one_ends_the_question(
+    line: Line, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = Terms(1, 2, burst=1)
+    ticket = (await stand(line, terms, 1))[0]
+    first, second, third = (asyncio.create_task(line.claim(ticket, terms, patience=30)) for _ in range(3))
+    await asyncio.sleep(0)
+    for leaving in (first, third):
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+    assert (await second).status == "entered"
+    assert line._asked == {}
+
+    other = (await stand(line, TERMS, 1))[0]
+    asked = counted(link, monkeypatch)
+    last = asyncio.create_task(line.claim(other, TERMS, patience=30))
+    await asyncio.sleep(0)
+    (question,) = line._asked.values()
+    last.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await last
+    assert line._asked == {}
+    with pytest.raises(asyncio.CancelledError):
+        await question.claim
+    assert asked in ([], ["claim"])
+    assert (await line.claim(other, TERMS, patience=0)).status == "waiting", "and the next one asks anew"
+
+
+async def test_only_a_late_yes_is_asked_for_again(line: Line, link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have to be paid for again. A late no costs nobody anything, and a gate that lags must not ask all the more."""
+    ticket = (await stand(line, TERMS, 1))[0]
+    asked = counted(link, monkeypatch)
+    monkeypatch.setattr("gate.store.line.LATE", -1.0)  # every answer is late
+    assert (await line.claim(ticket, TERMS, patience=0.5)).status == "waiting"
+    assert asked == ["claim"]
+    await let_pass(line, 60)
+    assert (await line.claim(ticket, TERMS, patience=0.05)).status == "entered"
+    assert len(asked) > 2
+
+
+def counted(link: Link, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the scripts that are run from now on."""
+    asked: list[str] = []
+    run = link.run
+
+    async def noted(name: str, *args: Any) -> Any:
+        asked.append(name)
+        return await run(name, *args)
+
+    monkeypatch.setattr(link, "run", noted)
+    return asked
 
 
 async def test_a_due_token_is_waited_for_in_the_gate(line: Line) -> None:

@@ -183,6 +183,36 @@ async def test_more_calls_than_connections_stand_in_line(store: Embedded) -> Non
     await link.close()
 
 
+async def test_calls_that_get_no_connection_in_time_say_nothing_about_the_store(store: Embedded) -> None:
+    """Its answers take a while, there is one connection, and more ask than it has time for."""
+    async with FaultProxy(str(store.socket)) as proxy:
+        link = Link(f"redis://127.0.0.1:{proxy.port}", deadline=DEADLINE, connections=1)
+        await link.start()
+        proxy.latency = DEADLINE / 4
+        answers = await asyncio.gather(*(link.command("ECHO", str(k)) for k in range(40)), return_exceptions=True)
+        assert answers[0] == b"0"
+        late = [answer for answer in answers if isinstance(answer, StoreUnavailable)]
+        assert len(late) >= 30
+        assert {str(answer) for answer in late} == {f"no connection was free within {DEADLINE:g} s"}
+        assert link.up
+        proxy.latency = 0
+        assert await link.command("ECHO", "x") == b"x"
+        await link.close()
+
+
+async def test_a_store_that_falls_silent_is_lost_though_its_callers_stood_in_line(store: Embedded) -> None:
+    async with FaultProxy(str(store.socket)) as proxy:
+        link = Link(f"redis://127.0.0.1:{proxy.port}", deadline=DEADLINE, connections=2)
+        await link.start()
+        await proxy.turn("blackhole")
+        began = time.monotonic()
+        answers = await asyncio.gather(*(link.command("ECHO", str(k)) for k in range(10)), return_exceptions=True)
+        assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+        assert time.monotonic() - began < 2 * DEADLINE + SLACK
+        assert not link.up
+        await link.close()
+
+
 async def test_flushed_scripts_are_loaded_again(link: Link, line: Line) -> None:
     await line.tick(TERMS)
     await link.command("SCRIPT", "FLUSH")
