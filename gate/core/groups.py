@@ -54,7 +54,8 @@ class Groups:
         return sum(len(group.called) for group in self.known)
 
     def invite(self, tag: int, id_: str) -> int:
-        """The turn of a new member."""
+        """A new turn of a ticket, instead of one that it may have had."""
+        self.drop(id_)
         group = self.of(tag)
         if group is None:
             group = Group(tag)
@@ -62,6 +63,11 @@ class Groups:
         group.last += 1
         group.invited[id_] = tag * LANE + group.last
         return group.last
+
+    def drop(self, id_: str) -> None:
+        """Is not to be called any more."""
+        for group in self.known:
+            group.invited.pop(id_, None)
 
     def call(self, group: Group, many: int, heard: int) -> None:
         """The next ``many`` of them, who must have heard of it at ``heard``."""

@@ -348,8 +348,8 @@ class Ledger(Room):
         if not is_called():
             return None
         group = self.groups.of(tag)
+        self.groups.drop(id_)
         if group is not None:
-            group.invited.pop(id_, None)
             group.called.pop(id_, None)
         if id_ not in self._places:
             self._put(id_, self._in_front() if group is None else float(lane_of(group, terms)[0] + turn))

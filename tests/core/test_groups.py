@@ -160,6 +160,23 @@ def test_a_turn_takes_the_place_of_a_common_number_also_of_one_that_the_ticket_w
     assert ledger.invite(NOW + 7 * SECOND, terms, NOTHING, "b", tag_of("members"), "x", 0, (epoch, first + 2)) == "spent"
 
 
+@pytest.mark.parametrize("second", ["members", "staff"])
+def test_another_link_is_another_turn_and_holds_nobody_up(second):
+    shares = (("members", 0.3), ("staff", 0.1))
+    ledger, slow = Ledger(), Terms(1, 3600, groups=shares)
+    for k in range(40):
+        ledger.invite(NOW, slow, NOTHING, f"m{k}", tag_of("members"), "spring", 0)
+    group = ledger.groups.of(tag_of("members"))
+    assert group is not None
+    again, before = next(iter(group.invited)), group.serving
+    ledger.invite(NOW, slow, NOTHING, again, tag_of(second), "summer", 0)
+    assert sum(again in each.invited for each in ledger.groups.known) <= 1
+    ledger.tick(NOW + SECOND, Terms(2, 1, groups=shares), NOTHING)
+    assert group.serving > before + 5
+    assert len(group.called) == group.serving - 1, "each of these turns, but for the one that was replaced"
+    assert again not in group.called
+
+
 def test_an_epoch_that_turns_calls_nobody_and_a_turn_that_was_forgotten_is_called():
     ledger, terms = Ledger(), Terms(1, 3600, groups=(("members", 0.3),))
     ledger.tick(NOW, terms, NOTHING)

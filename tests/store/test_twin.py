@@ -104,7 +104,7 @@ STEPS = st.one_of(
     st.tuples(st.just("lease"), st.sampled_from([40, 300, 70_000])),
     st.tuples(st.just("present"), st.lists(PICK, min_size=1, max_size=8)),
     st.tuples(st.just("present"), st.lists(PICK, min_size=1, max_size=8)),
-    st.tuples(st.just("invite"), st.tuples(PICK, st.sampled_from("aabc"), st.integers(0, 3))),
+    st.tuples(st.just("invite"), st.tuples(PICK, st.sampled_from("aabc"), st.integers(0, 3), st.integers(1, 2))),
     st.tuples(st.just("stock"), st.integers(0, 3)),
     st.tuples(st.just("claim"), PICK),
     st.tuples(st.just("claim"), PICK),
@@ -134,6 +134,20 @@ STEPS = st.one_of(
 @given(terms=TERMS, steps=st.lists(STEPS, min_size=1, max_size=60))
 # the id of somebody at the door whose place is no whole number
 @example(terms=Terms(0, 1, 1), steps=[("enter", 0), ("away", 1), ("claim", 1), ("renew", 1), ("enter", 29)])
+# the same ticket by another link, of the same group and of another, before it was called
+@example(
+    terms=Terms(1, 3600, groups=(("a", 0.25), ("b", 0.25))),
+    steps=[
+        *[("invite", (0, group, 0, 1)) for group in "aaaaaaabbbb"],
+        ("invite", (26, "a", 0, 2)),  # the fifth
+        ("invite", (23, "b", 0, 2)),  # the twelfth, which is the fifth again
+        ("claim", 4),
+        ("terms", Terms(1, 1, groups=(("a", 0.25), ("b", 0.25)))),
+        ("tick", 0),
+        ("terms", Terms(7, 1, groups=(("a", 0.25), ("b", 0.25)))),
+        ("tick", 0),
+    ],
+)
 def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[tuple[str, Any]]) -> None:
     scripts, ledger, memory = Scripts(client), Ledger(OFFER), Remembered()
     tickets: list[Ticket] = []
@@ -193,13 +207,14 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                     scripts.run("present", terms, memory, drawn, *places)
                     ledger.present(scripts.raw, terms, memory, places, drawn)
                 case "invite":
-                    index, group, uses = value
+                    index, group, uses, link = value
                     issued += 1
                     known = pick(index) if index > 20 else Ticket(scripts.room, 0, 0, 0, f"g{issued}")
                     id_, old = known.id, (known.epoch, known.number)
-                    told = scripts.run("invite", terms, memory, id_, tag_of(group), group, uses, 2 * 10**9, *old)
+                    invitation = f"{group}{link}"
+                    told = scripts.run("invite", terms, memory, id_, tag_of(group), invitation, uses, 2 * 10**9, *old)
                     status, number, epoch = told
-                    place = ledger.invite(scripts.raw, terms, memory, id_, tag_of(group), group, uses, old)
+                    place = ledger.invite(scripts.raw, terms, memory, id_, tag_of(group), invitation, uses, old)
                     assert place == ((int(number), int(epoch)) if status == b"invited" else status.decode())
                     if status == b"invited":
                         tickets.append(Ticket(scripts.room, int(epoch), int(number), 0, id_))
