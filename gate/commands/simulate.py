@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from gate.simulation.sale import Sale
 
 T = TypeVar("T")
+
+_COUNTED = (
+    "The longest line is everybody who waits in some tab. A room's maximum counts whom the gate has heard of lately; "
+    "a tab that nobody looks at can be missing there, and is still in line."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +48,13 @@ def simulate(
     no_js: Annotated[str, typer.Option("--no-js", metavar="SHARE", help="Pages without JavaScript.")] = "5%",
     hidden: Annotated[str, typer.Option(metavar="SHARE", help="Waiting pages in a tab that nobody looks at.")] = "20%",
     ghosts: Annotated[int, typer.Option(min=0, help="So many more come once and never again.")] = 0,
+    invited: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GROUP=SHARE",
+            help="So many of the visitors come with an invitation to this group of the room: vip=5%; may be repeated.",
+        ),
+    ] = None,
     stay: Annotated[str, typer.Option(metavar="TIME", help="How long a visitor is inside, on average.")] = "3m",
     buy: Annotated[str, typer.Option(metavar="SHARE", help="Who ends with an order, which gives the seat back.")] = "50%",
     stock: Annotated[int | None, typer.Option(min=1, help="Sold out after so many orders.")] = None,
@@ -58,8 +71,9 @@ def simulate(
         typer.Option(
             "--what-if",
             metavar="CHANGE",
-            help="One more run beside the first, may be repeated: leave, leave=80%, store-dies, store-dies=90s, rate, "
-            "rate=60/minute, burst=, active=, session=, maximum=, visitors=, ghosts=, stay=, stock=; several with commas.",
+            help="One more run beside the first, may be repeated: leave (half of them), leave=80%, store-dies (for a minute), "
+            "store-dies=90s, rate (half of it), rate=60/minute, burst=, active=, session=, maximum=, visitors=, ghosts=, "
+            "invited=vip=10%, stay=, stock=; several with commas.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed is the same crowd.")] = 1,
@@ -87,8 +101,11 @@ def simulate(
         buy=_read(changes.parse_share, buy, "--buy"),
         ghosts=ghosts,
         stock=stock,
+        polls=settings.edge.polls,
         seed=seed,
     )
+    for each in invited or []:
+        planned = _read(partial(changes.invite, planned), each, "--invited")
     runs = [
         ("as planned", planned),
         *(_read(lambda text: changes.what_if(planned, text), each, "--what-if") for each in what_if or []),
@@ -123,6 +140,8 @@ def _show(found: "list[tuple[str, Figures]]", took: float, plot: Path | None) ->
         table.add_row(title, *values)
     console = Console()
     console.print(table)
+    if any(figures.maximum is not None for _, figures in found):
+        console.print(_COUNTED, style="dim")
     console.print(f"simulated in {took:.1f} s" + (f"; charts in {escape(str(plot))}" if plot else ""), style="dim")
 
 

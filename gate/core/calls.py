@@ -73,8 +73,9 @@ class Calls:
                 expected_seen += due if due > knocked else knocked
             else:
                 came += call.knocked
-                if now > call.at + SOONEST:
-                    expected += call.count * call.part(now)
+                since = call.at + SOONEST
+                if now > since:
+                    expected += call.count * ((now - since) / (call.heard - since))
         share, seen = (came + 0.5) / (expected + 2), (came_seen + 2) / (expected_seen + 2)
         self._shares = min(max(LEAST_SHARE, share), 1.0), min(max(LEAST_SHARE, seen), 1.0)
         return self._shares
@@ -109,7 +110,9 @@ class Calls:
 
     def on_the_way(self, place: float = math.inf) -> float:
         """Called visitors below ``place`` who have not knocked yet, and are expected to."""
-        total, present, seen = 0.0, self.share, self.counted
+        total = 0.0
+        present, seen = self._shares or self._count()
+        seen = min(MOST_SEEN, seen)
         for call in self.open:
             if call.after + 1 >= place:
                 break

@@ -22,6 +22,8 @@ class Deadlines(dict[str, int]):
         """Removes and returns those that are over before ``moment``, the oldest first; ``most``: no more than so many."""
         taken: list[str] = []
         heap = self._heap
+        if not heap or heap[0][0] >= moment:
+            return taken
         while heap and heap[0][0] < moment and len(taken) != most:
             at, id_ = heapq.heappop(heap)
             if self.get(id_) == at:

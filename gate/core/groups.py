@@ -46,12 +46,12 @@ class Groups:
 
     @property
     def uncalled(self) -> int:
-        return sum(group.last - group.serving for group in self.known)
+        return sum(group.last - group.serving for group in self.known) if self.known else 0
 
     @property
     def coming(self) -> int:
         """Members who were called, and may come any moment."""
-        return sum(len(group.called) for group in self.known)
+        return sum(len(group.called) for group in self.known) if self.known else 0
 
     def invite(self, tag: int, id_: str) -> int:
         """A new turn of a ticket, instead of one that it may have had."""

@@ -253,8 +253,10 @@ class Room:
                 self.gone.pop(id_, None)  # the oldest first
                 self.gone[id_] = self.worked
                 self._leave_the_door(id_)
-        self.seats.take_before(self.t - SEAT_SLACK)
-        self.groups.purge(self.t)
+        if self.seats.is_over(self.t - SEAT_SLACK):
+            self.seats.take_before(self.t - SEAT_SLACK)
+        if self.groups.known:
+            self.groups.purge(self.t)
 
     # -- the bucket and the seats
 

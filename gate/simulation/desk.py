@@ -9,8 +9,8 @@ from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
 from gate.core.draw import SEED_BYTES
 from gate.core.ledger import Ledger, Word
-from gate.core.line import Remembered, RoomState, Terms, Throughput, away_number
-from gate.core.snapshot import RoomView
+from gate.core.line import Remembered, RoomState, Terms, Throughput, away_number, tag_of
+from gate.core.snapshot import GroupView, RoomView
 from gate.core.standin import Share, StandIn
 from gate.core.words import Reason
 from gate.simulation.sale import START, Sale
@@ -51,9 +51,7 @@ class Desk:
 
     @property
     def serving(self) -> int:
-        if self.local:
-            return max(worker.view.serving for worker in self.workers)
-        return self.ledger.serving
+        return max(worker.view.serving for worker in self.workers) if self.local else self.ledger.serving
 
     def any_worker(self) -> Worker:
         return self.workers[int(self._rng.random() * len(self.workers))]
@@ -86,6 +84,16 @@ class Desk:
             worker.standing = self.ledger.last > self.ledger.serving
         return Word("waiting", *found, 0, 0, round(LINE_RETRY * SECOND), Reason.LINE)
 
+    def invite(self, now: float, id_: str, group: str) -> Word | None:
+        """One with an invitation, as :meth:`gate.engine.Engine.invite` has it. None: the store is away, and nobody can tell."""
+        if self.away:
+            return None
+        found = self.ledger.invite(_clock(now), self.terms, self.memory, id_, tag_of(group), group, 0)
+        if isinstance(found, str):
+            raise ValueError(f"nobody comes twice, and the invitation has no end: {found}")
+        reason = Reason.NOT_OPEN if START + now < self.terms.opens else Reason.LINE
+        return Word("waiting", *found, 0, 0, round(LINE_RETRY * SECOND), reason)
+
     def claim(self, now: float, worker: Worker, ticket: Ticket, turn: int) -> Word:
         """``turn``: the ticket's place in the order."""
         if worker.stand_in is not None:
@@ -93,6 +101,10 @@ class Desk:
         word = self.ledger.claim(_clock(now), self.terms, self.memory, ticket, turn, worker.state.drawn)
         worker.standing = self.ledger.last > self.ledger.serving
         return word
+
+    def still_waits(self, now: float, worker: Worker, id_: str) -> int:
+        """Microseconds that one who stands at the door is told to wait for a token; 0: it has to claim."""
+        return 0 if worker.stand_in is not None else self.ledger.still_waits(_clock(now), self.terms, id_)
 
     def end(self, worker: Worker, ticket: Ticket) -> None:
         """Nobody holds the visitor's knock any more."""
@@ -121,7 +133,7 @@ class Desk:
         elif self.away:
             return
         else:
-            state = self.ledger.tick(_clock(now), self.terms, self.memory)
+            state = self.ledger.tick(_clock(now), self.terms, self.memory, revoked=False)
             self.memory = replace(self.ledger.remembered(), least=self.memory.least)
             worker.standing = state.last > state.serving
             pace = worker.seen.measure(now, state.admitted, standing=state.waiting > 0)
@@ -175,6 +187,7 @@ class Desk:
 
 
 def _view_of(state: RoomState, terms: Terms, pace: float) -> RoomView:
+    shares = {tag_of(name): share for name, share in terms.groups}
     return RoomView(
         "room",
         mode=terms.mode,
@@ -198,6 +211,7 @@ def _view_of(state: RoomState, terms: Terms, pace: float) -> RoomView:
         drawn=state.drawn,
         seed=bytes.fromhex(state.seed) if state.drawn > 0 else b"",
         maximum=terms.maximum,
+        groups={tag: GroupView(serving, shares.get(tag, 0.0), last) for tag, last, serving in state.groups},
     )
 
 

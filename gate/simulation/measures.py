@@ -10,7 +10,7 @@ from typing import Any
 from gate.core.bucket import SECOND
 from gate.core.line import Terms
 from gate.simulation.log import WINDOW, Log
-from gate.simulation.people import FATES, GHOST, HIDDEN
+from gate.simulation.people import ENTERED, FATES, GHOST, HIDDEN, LEFT
 
 LEAST_TOKENS = 6  # and as long as so many tokens take
 STEP = 0.5
@@ -37,12 +37,25 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The visitors of one group; ``group`` None: those who were not invited."""
+
+    group: str | None
+    visitors: int
+    entered: int
+    left: int
+    wait: Spread
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """``used``: the least share of the rate in any ``window`` seconds in which somebody present waited, and nothing but the
     rate stood against entering; None when there was no such time. ``excess``: by how many visitors the worst window of any
     length broke ``burst + rate * W``; 0 or less is the law. ``tau``: Kendall's, of the order of entering and of the line's
-    order, for those who came when they were told; None for fewer than two. ``overtaken``: pairs of them in which the one
-    who came a second later entered first; ``overtaken_by``: the longest such lead in seconds.
+    order, for those of the common line who came when they were told; None for fewer than two. ``overtaken``: pairs of them in
+    which the one who came a second later entered first; ``overtaken_by``: the longest such lead in seconds. ``peak``: of the
+    visitors who waited, in whatever tab; ``counted``: of those whom the room counted as waiting, which ``maximum``, if it has
+    one, is held against. ``parts``: by group, where somebody was invited.
     """
 
     visitors: int
@@ -50,6 +63,8 @@ class Figures:
     fates: dict[str, int]
     peak: int
     peak_at: float
+    counted: int
+    maximum: int | None
     empty_at: float | None
     over: str | None
     wait: Spread
@@ -63,6 +78,7 @@ class Figures:
     grown: int
     sold: int
     knocks: int
+    parts: list[Part]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,7 +86,7 @@ class Figures:
 
 def figures(log: Log) -> Figures:
     people, terms = log.people, log.sale.terms
-    prompt = [who for _, who in log.admitted if people.kind[who] != HIDDEN]
+    prompt = [who for _, who in log.admitted if people.kind[who] != HIDDEN and not people.group[who]]
     fates = dict.fromkeys(FATES, 0)
     for who, fate in enumerate(people.fate):
         if people.kind[who] != GHOST:
@@ -86,6 +102,8 @@ def figures(log: Log) -> Figures:
         fates=fates,
         peak=highest.there if highest else 0,
         peak_at=round(highest.second, 1) if highest else 0.0,
+        counted=max((sample.waiting for sample in log.samples), default=0),
+        maximum=terms.maximum,
         empty_at=None if fates["waits"] or log.over is not None else round(log.end, 1),
         over=None if log.over is None else log.over.value,
         wait=Spread.of(people.entered[who] - people.came[who] for _, who in log.admitted if people.kind[who] != GHOST),
@@ -99,7 +117,28 @@ def figures(log: Log) -> Figures:
         grown=log.grown,
         sold=log.sold,
         knocks=log.claims,
+        parts=_parts(log),
     )
+
+
+def _parts(log: Log) -> list[Part]:
+    people, invited = log.people, log.sale.invited
+    if not invited:
+        return []
+    counts = [dict.fromkeys(range(len(FATES)), 0) for _ in range(len(invited) + 1)]
+    for who, fate in enumerate(people.fate):
+        if people.kind[who] != GHOST:
+            counts[people.group[who]][fate] += 1
+    waits: list[list[float]] = [[] for _ in counts]
+    for _, who in log.admitted:
+        if people.kind[who] != GHOST:
+            waits[people.group[who]].append(people.entered[who] - people.came[who])
+    names = [None, *(name for name, _ in invited)]
+    found = [
+        Part(name, sum(count.values()), count[ENTERED], count[LEFT], Spread.of(wait))
+        for name, count, wait in zip(names, counts, waits, strict=True)
+    ]
+    return [*found[1:], found[0]]
 
 
 def _turns(log: Log) -> Sequence[float]:
@@ -189,12 +228,15 @@ def overtaken(entered: Sequence[tuple[float, float]], by: float) -> tuple[int, f
     return pairs, longest
 
 
-def waits_by_arrival(log: Log, bins: int = 60) -> list[tuple[float, Spread]]:
-    """The waits of those who came in the same part of the time: the middle of each part, and how they spread."""
+def waits_by_arrival(log: Log, bins: int = 60, group: int | None = None) -> list[tuple[float, Spread]]:
+    """The waits of those who came in the same part of the time: the middle of each part, and how they spread. ``group``: of
+    these alone, as :class:`gate.simulation.people.People` counts groups."""
     people = log.people
     width = log.sale.curve.end / bins
     found: list[list[float]] = [[] for _ in range(bins)]
     for _, who in log.admitted:
+        if group is not None and people.group[who] != group:
+            continue
         found[min(bins - 1, int(people.came[who] / width))].append(people.entered[who] - people.came[who])
     return [((index + 0.5) * width, Spread.of(waits)) for index, waits in enumerate(found) if waits]
 
@@ -204,6 +246,6 @@ def rate_over_time(log: Log, bins: int = 120) -> list[tuple[float, float]]:
     width = max(1.0, log.end / bins)
     counts = [0] * (int(log.end / width) + 1)
     for at, _ in log.admitted:
-        counts[int(at / SECOND / width)] += 1
+        counts[min(len(counts) - 1, int(at / SECOND / width))] += 1
     whole = counts[:-1] or counts  # the last part is not over
     return [((index + 0.5) * width, count / width) for index, count in enumerate(whole)]

@@ -3,6 +3,7 @@
 import math
 import random
 from array import array
+from bisect import bisect_right
 from itertools import accumulate
 
 from gate.simulation.sale import Sale
@@ -25,6 +26,7 @@ class People:
         self.kind = bytearray(self._kinds(sale, rng, count))
         for who in rng.sample(range(count), sale.ghosts):
             self.kind[who] = GHOST
+        self.group = self._groups(sale, rng)  # 0: not invited; else the group's place in `sale.invited`, from 1
         self.leaves = never * count
         if sale.leave > 0:
             for who, came in enumerate(self.came):
@@ -49,6 +51,13 @@ class People:
         page, program, hidden = accumulate(parts)
         drawn = (rng.random() for _ in range(count))
         return [PAGE if x < page else PROGRAM if x < program else HIDDEN if x < hidden else SCRIPT for x in drawn]
+
+    def _groups(self, sale: Sale, rng: random.Random) -> bytearray:
+        if not sale.invited:
+            return bytearray(len(self))
+        upto = list(accumulate(share for _, share in sale.invited))
+        drawn = ((bisect_right(upto, rng.random()) + 1) % (len(upto) + 1) for _ in range(len(self)))
+        return bytearray(0 if self.kind[who] == GHOST else group for who, group in enumerate(drawn))
 
     def waited_until(self, who: int) -> float:
         """When it stopped waiting."""

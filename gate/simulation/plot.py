@@ -38,6 +38,7 @@ class Curves:
     waiting: Points
     half: Points
     most: Points
+    parts: list[tuple[str, Points]]  # half of each group's, and of the others'
     rate: Points
     allowed: float
     inside: Points
@@ -52,12 +53,19 @@ def curves_of(label: str, log: Log) -> Curves:
         waiting=thinned([(sample.second, float(sample.there)) for sample in log.samples]),
         half=[(second, spread.p50) for second, spread in waits],
         most=[(second, spread.p90) for second, spread in waits],
+        parts=_parts(log),
         rate=[(second, count * 60) for second, count in rate_over_time(log)],
         allowed=log.sale.terms.per_second * 60,
         inside=thinned([(sample.second, float(sample.inside)) for sample in log.samples]),
         active=log.sale.terms.active,
         end=log.end,
     )
+
+
+def _parts(log: Log) -> list[tuple[str, Points]]:
+    groups = [*range(1, len(log.sale.invited) + 1), 0] if log.sale.invited else []
+    names = ["not invited", *(name for name, _ in log.sale.invited)]
+    return [(names[group], [(second, spread.p50) for second, spread in waits_by_arrival(log, 30, group)]) for group in groups]
 
 
 def page(room: str, found: Sequence[tuple[str, Figures]], curves: Sequence[Curves]) -> str:
@@ -115,6 +123,12 @@ def page(room: str, found: Sequence[tuple[str, Figures]], curves: Sequence[Curve
             end,
         ),
     ]
+    parts = [
+        Line(f"{c.label}: half of {name} waited less", points, n, "dashes" if name == "not invited" else "solid")
+        for n, (c, name, points) in enumerate((c, name, points) for c in curves for name, points in c.parts)
+    ]
+    if parts:
+        charts.insert(2, _chart("groups", "Wait of the invited and of the others, by time of arrival", "Came at", parts, span))
     return environment.get_template("plot.html").render(
         room=room,
         runs=[label for label, _ in found],

@@ -1,5 +1,6 @@
 """The event loop: visitors join, look, knock, give up, shop and leave."""
 
+import gc
 import heapq
 import math
 import random
@@ -8,14 +9,15 @@ from collections.abc import Callable
 
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
-from gate.core.decide import HOLD_RETRY, STORE_RETRY
+from gate.core.decide import HOLD_RETRY, STORE_RETRY, is_called
 from gate.core.decision import Decision
 from gate.core.draw import drawn_place
-from gate.core.ledger import Word
-from gate.core.line import AWAY
+from gate.core.ledger import Word, told
+from gate.core.line import AWAY, GROUPED, group_turn
 from gate.core.snapshot import RoomView
 from gate.core.wait import FAR, JITTER, NEAR, PAUSED, SHARE, outlook_of, place_of, poll_policy
 from gate.core.words import Outcome, Reason
+from gate.simulation.agenda import Agenda
 from gate.simulation.desk import TICK, Desk, Worker
 from gate.simulation.log import WINDOW, Log, Sample
 from gate.simulation.people import ENTERED, FULL, GHOST, HIDDEN, LEFT, OVER, PAGE, PROGRAM, SCRIPT, WAITS, People
@@ -27,12 +29,22 @@ STEP = 0.5  # seconds: the page's script sees so often whether it is time
 ASLEEP = 60.0  # a browser lets the timers of a hidden tab run once a minute (Chrome, since 88)
 ATTENTION = 60.0  # seconds until somebody looks at a tab that has rung, on average
 TOLD_EVERY = 4.0  # seconds between two batches of those who were seen again; in the gate half a second, here it is time
+BEATS = 256  # steps of visitors a second: those that fall together find the ledger as it was a moment ago
 BEAT = 1.0  # seconds between two calls ahead while nobody looks
 
 
 def simulate(sale: Sale) -> Log:
-    """Runs the sale until nobody waits any more, at most for ``sale.limit`` seconds after the last arrival."""
-    return Run(sale).run()
+    """Runs the sale until nobody waits any more, at most for ``sale.limit`` seconds after the last arrival.
+
+    Meanwhile Python does not look for cycles among a million visitors' steps, of which there are none.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return Run(sale).run()
+    finally:
+        if collects:
+            gc.enable()
 
 
 class Run:
@@ -42,9 +54,10 @@ class Run:
         self.sale, self.people, self.rng = sale, people, rng
         self.log = Log(sale, people)
         self.desk = Desk(sale, rng)
-        self._events: list[tuple[float, int, Callable[[float, int], None], int]] = []
-        self._order = 0
+        self._agenda = Agenda()
         self._standing: list[int] = [-1]  # who has a number, by number
+        self._lanes: dict[int, list[int]] = {}  # who has a turn in a group, by its tag and the turn
+        self._lanes_woken: dict[int, int] = {}
         self._greetings: dict[int, list[int]] = {}  # whose page asks for its ticket again, by the second
         self._told_at = -TOLD_EVERY
         self._held: dict[int, tuple[Worker, float]] = {}
@@ -62,13 +75,13 @@ class Run:
     # -- the loop
 
     def run(self) -> Log:
-        people, events, ticks, came = self.people, self._events, self._ticks, self.people.came
+        people, agenda, ticks, came = self.people, self._agenda, self._ticks, self.people.came
         self._plan()
         joined, count, second = 0, len(people), 0.0
         limit = self.sale.curve.end + self.sale.limit
         while self.log.over is None and second < limit and (self.there > 0 or joined < count):
             comes = came[joined] if joined < count else math.inf
-            happens = events[0][0] if events else math.inf
+            happens = agenda.next_at()
             if ticks[0][0] <= min(comes, happens):
                 second, number = ticks[0]
                 heapq.heapreplace(ticks, (second + self._beat, number))
@@ -78,12 +91,14 @@ class Run:
                 self._join(second, joined)
                 joined += 1
             else:
-                second, _, event, who = heapq.heappop(events)
+                second, _, event, who = agenda.take()
                 event(second, who)
             while self._leavers and self._leavers[-1][0] <= second:
                 self._leave(self._leavers.pop()[1])
             if not self.sale.exact and self.desk.serving > self._woken:
                 self._wake(second)
+            if self._lanes and not self.sale.exact and not self.desk.away:
+                self._wake_lanes(second)
         self.log.end = second
         for who in range(joined):
             if people.fate[who] == WAITS and self.log.over is not None:
@@ -102,13 +117,12 @@ class Run:
             self._then(outage.at + outage.seconds, self._store_is_back)
 
     def _then(self, second: float, event: Callable[[float, int], None], who: int = -1) -> None:
-        self._order += 1
-        heapq.heappush(self._events, (second, self._order, event, who))
+        self._agenda.put(second, event, who)
 
     def _at(self, second: float, event: Callable[[float, int], None], who: int) -> None:
         """A visitor's next step; there is one at a time."""
         self._awake[who] = True
-        self._then(second, event, who)
+        self._then(second if self.sale.exact else math.ceil(second * BEATS) / BEATS, event, who)
 
     def _on_the_way(self) -> float:
         return self._way[0] + self.rng.random() * self._way[1]
@@ -160,13 +174,26 @@ class Run:
         for who in self._standing[self.desk.ledger.last + 1 :]:  # given out, and forgotten: only the store knows their turn
             if who >= 0 and not self._awake[who]:
                 self._look_in(now, who, None)
+        for lane in self._lanes.values():  # and so are the turns of all groups
+            for who in lane:
+                if who >= 0 and not self._awake[who]:
+                    self._look_in(now, who, None)
+        self._lanes, self._lanes_woken = {}, {}
 
     # -- joining
 
     def _join(self, now: float, who: int) -> None:
+        self.there += self.people.kind[who] != GHOST
+        self._come(now, who)
+
+    def _come(self, now: float, who: int) -> None:
         people = self.people
-        word = self.desk.join(now, str(who))
-        self.there += people.kind[who] != GHOST
+        group = people.group[who]
+        word = self.desk.invite(now, str(who), self.sale.invited[group - 1][0]) if group else self.desk.join(now, str(who))
+        if word is None:  # the link is tried again
+            if people.fate[who] == WAITS:
+                self._then(now + STORE_RETRY * (1 + JITTER * self.rng.random()), self._come, who)
+            return
         if word.status == "full":
             people.fate[who] = FULL
             self.there -= people.kind[who] != GHOST
@@ -179,6 +206,10 @@ class Run:
         if people.kind[who] == GHOST:
             return
         people.loaded[who] = now + self._on_the_way()
+        if group:
+            if self.sale.exact or word.reason is not Reason.LINE:
+                self._answer(now, who, self.desk.any_worker(), word)
+            return
         if word.reason in (Reason.LINE, Reason.NOT_OPEN):
             self._will_be_seen(now, who, max(6.0, number / 1000) if people.kind[who] in (SCRIPT, HIDDEN) else FAR)
         if self.sale.exact or word.reason not in (Reason.LINE, Reason.NOT_OPEN) or number >= AWAY:
@@ -219,6 +250,16 @@ class Run:
                 ahead = max(0, number - before)
                 self._look_in(now, who, outlook.wait(ahead)[0])
         self._woken = upto
+
+    def _wake_lanes(self, now: float) -> None:
+        """The same for the groups; who is called there was next in line at the last look."""
+        for group in self.desk.ledger.groups.known:
+            woken = self._lanes_woken.get(group.tag, 0)
+            if group.serving > woken:
+                self._lanes_woken[group.tag] = group.serving
+                for who in self._lanes[group.tag][woken + 1 : group.serving + 1]:
+                    if not self._awake[who]:
+                        self._look_in(now, who, 0.0)
 
     def _look_in(self, now: float, who: int, low: float | None) -> None:
         """When a visitor that has been waiting, and whose wait is ``low`` seconds now, looks next: somewhere in the interval
@@ -266,12 +307,11 @@ class Run:
         seconds = self._longest(kind)
         if not self.desk.away or self.desk.local:
             view = self.desk.paper(now)
-            ticket = self._ticket(who)
-            if self._called(ticket, view):  # nobody goes in behind the visitor's back: a hidden tab rings
+            if self._called(who, view):  # nobody goes in behind the visitor's back: a hidden tab rings
                 comes = self.rng.expovariate(1 / ATTENTION) if kind == HIDDEN else 0.0
                 self._at(back + comes + self._on_the_way(), self._ask, who)
                 return
-            place = place_of(ticket, view)
+            place = place_of(self._ticket(who), view)
             if place is not None and place.low is not None:
                 seconds = min(seconds, max(NEAR, place.low * SHARE))
                 self._show(who, place.ahead)
@@ -287,36 +327,49 @@ class Run:
         elif START + now < desk.terms.opens:
             wait = min(HOLD_RETRY, max(NEAR, desk.terms.opens - START - now))
             self._answer(now, who, worker, Word("waiting", 0, 0, 0, 0, round(wait * SECOND), Reason.NOT_OPEN))
-        elif self._called(self._ticket(who), desk.view(now, worker)):
+        elif self._called(who, desk.view(now, worker)):
             self.people.knocked[who] = min(self.people.knocked[who], now)
-            self._held[who] = worker, now + HOLD_MOST
-            self._claim(now, who)
+            self._knock(now, who, worker, now + HOLD_MOST)
         else:
             self._answer(now, who, worker, None)
 
-    def _called(self, ticket: Ticket, view: RoomView) -> bool:
-        if ticket.number >= AWAY:
+    def _called(self, who: int, view: RoomView) -> bool:
+        people = self.people
+        number = people.number[who]
+        if number >= GROUPED:
+            return is_called(self._ticket(who), view)
+        if number >= AWAY:
             return True
-        if ticket.number <= view.drawn or not view.draw or ticket.joined >= 1000 * view.opens:
-            return view.has_called(self.people.turn[int(ticket.id)], ticket.epoch)
+        if not view.draw or number <= view.drawn or START + people.came[who] >= view.opens:
+            return view.has_called(people.turn[who], people.epoch[who])
         return False  # waits for the draw
 
-    def _claim(self, now: float, who: int) -> None:
-        """Held by the gate while its token is due in a moment (:meth:`gate.store.line.Line.claim`)."""
-        worker, until = self._held.pop(who)
-        if self.people.fate[who] != WAITS:
-            return
+    def _knock(self, now: float, who: int, worker: Worker, until: float) -> None:
+        """A claim, and more of them while its token is due in a moment: the gate holds the request so long
+        (:meth:`gate.store.line.Line.claim`)."""
+        desk = self.desk
         self.log.claims += 1
+        wait = 0 if self.sale.exact else desk.still_waits(now, worker, str(who))
+        word = Word("waiting", 0, 0, 0, wait, told(wait)) if wait else self._claim(now, who, worker)
+        due = now + word.due / SECOND + 0.001
+        if word.status == "waiting" and word.reason is Reason.RATE and due <= now + HOLD and due <= until:
+            self._held[who] = worker, until
+            self._at(due + 0.004 * self.rng.random(), self._knock_again, who)
+        else:
+            if worker.stand_in is not None:
+                desk.end(worker, self._ticket(who))
+            self._answer(now, who, worker, word)
+
+    def _knock_again(self, now: float, who: int) -> None:
+        worker, until = self._held.pop(who)
+        if self.people.fate[who] == WAITS:
+            self._knock(now, who, worker, until)
+
+    def _claim(self, now: float, who: int, worker: Worker) -> Word:
         word = self.desk.claim(now, worker, self._ticket(who), self.people.turn[who])
         if word.number not in (0, self.people.number[who]):  # it came too late, and stands at the end of the line again
             self._stand(who, word)
-        due = now + word.due / SECOND + 0.001
-        if word.status == "waiting" and word.reason is Reason.RATE and due <= min(now + HOLD, until):
-            self._held[who] = worker, until
-            self._at(due + 0.004 * self.rng.random(), self._claim, who)
-        else:
-            self.desk.end(worker, self._ticket(who))
-            self._answer(now, who, worker, word)
+        return word
 
     def _stand(self, who: int, word: Word) -> None:
         people, standing = self.people, self._standing
@@ -325,6 +378,11 @@ class Run:
         if word.number < AWAY:
             standing.extend([-1] * (word.number + 1 - len(standing)))
             standing[word.number] = who
+        elif word.number >= GROUPED:
+            tag, turn = group_turn(word.number)
+            lane = self._lanes.setdefault(tag, [-1])
+            lane.extend([-1] * (turn + 1 - len(lane)))
+            lane[turn] = who
 
     def _answer(self, now: float, who: int, worker: Worker, word: Word | None) -> None:
         """``word`` None: not called yet."""

@@ -27,6 +27,9 @@ class Sale:
     once and never again. Inside, a visitor stays for ``stay`` on average; a share of ``buy`` ends with an order, which gives
     the seat back; ``stock`` of these and the sale is sold out.
 
+    ``invited``: the room's groups that somebody is invited to, and the share of the visitors in each. All of a group come with
+    the same invitation, which any number may use.
+
     ``exact``: each look of each visitor is followed. Otherwise those far from their turn are not: when they are called, the
     time until they look is drawn from what the pages do, which is the same to an onlooker and costs nothing.
     """
@@ -34,6 +37,7 @@ class Sale:
     terms: Terms
     curve: Curve
     ghosts: int = 0
+    invited: tuple[tuple[str, float], ...] = ()
     leave: float = 0.0
     patience: float = 600.0
     no_js: float = 0.05

@@ -28,6 +28,20 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def invite(sale: Sale, text: str) -> Sale:
+    """``vip=5%``: the sale with so many of its visitors invited to that group of the room. Raises :class:`ValueError`."""
+    name, equals, share = text.partition("=")
+    known = [group for group, _ in sale.terms.groups]
+    if not equals:
+        raise ValueError(f"{text!r} is no group with a share of the visitors; write it like vip=5%")
+    if name not in known:
+        raise ValueError(f"the room has no group {name!r}; it has: {', '.join(known) or 'none'}")
+    invited = {**dict(sale.invited), name: parse_share(share)}
+    if sum(invited.values()) > 1:
+        raise ValueError("more than all visitors would be invited")
+    return replace(sale, invited=tuple(invited.items()))
+
+
 def what_if(sale: Sale, text: str) -> Changed:
     """``NAME`` or ``NAME=VALUE``, several with commas → what to call it, and the sale. Raises :class:`ValueError`."""
     labels = []
@@ -50,6 +64,10 @@ def _store_dies(sale: Sale, value: str) -> Changed:
     seconds = parse_duration(value) if value else 60.0
     at = max(sale.curve.second_of(sale.curve.visitors // 2), (sale.opens or 0.0) + 60.0 * (sale.opens is not None))
     return f"store away for {format_duration(seconds)}", replace(sale, outage=Outage(at, seconds))
+
+
+def _invited(sale: Sale, value: str) -> Changed:
+    return f"invited {value}", invite(sale, value)
 
 
 def _rate(sale: Sale, value: str) -> Changed:
@@ -110,6 +128,7 @@ _CHANGES: dict[str, Callable[[Sale, str], Changed]] = {
     "maximum": _maximum,
     "visitors": _visitors,
     "ghosts": _ghosts,
+    "invited": _invited,
     "stay": _stay,
     "stock": _stock,
 }

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from gate.simulation.measures import Figures
+from gate.simulation.measures import Figures, Part
+
+Row = tuple[str, Callable[[Figures], str]]
 
 AWAY = {"sale-over": "the sale was over", "sold-out": "sold out"}
 
 
 def rows(found: Sequence[Figures]) -> list[tuple[str, ...]]:
     """A title and one value for each run. Rows that say nothing in any run are left out."""
-    lines: list[tuple[str, Callable[[Figures], str]]] = [
+    lines: list[Row] = [
         ("Visitors", lambda f: number(f.visitors)),
         ("Ghosts", lambda f: number(f.ghosts) if f.ghosts else ""),
         ("Entered", lambda f: number(f.fates["entered"])),
@@ -19,11 +21,13 @@ def rows(found: Sequence[Figures]) -> list[tuple[str, ...]]:
         ("Still waiting when tickets ran out", lambda f: number(f.fates["waits"]) if f.fates["waits"] else ""),
         ("Orders", lambda f: number(f.sold) if f.sold else ""),
         ("Longest line", lambda f: f"{number(f.peak)} after {span(f.peak_at)}"),
+        ("Longest line, as its maximum counts", lambda f: "" if f.maximum is None else number(f.counted)),
         ("Nobody waits any more", lambda f: "" if f.empty_at is None else f"after {span(f.empty_at)}"),
         ("Wait, half of them", lambda f: span(f.wait.p50)),
         ("Wait, 9 of 10", lambda f: span(f.wait.p90)),
         ("Wait, 99 of 100", lambda f: span(f.wait.p99)),
         ("Wait, the longest", lambda f: span(f.wait.most)),
+        *_parts(found),
         (f"Rate used, least in {span(found[0].window)}", lambda f: "" if f.used is None else f"{f.used:.0%}"),
         ("Beyond burst + rate x time", lambda f: "nobody" if f.excess <= 0 else f"{f.excess:.2f} visitors"),
         ("Most inside", lambda f: number(f.most_inside)),
@@ -36,6 +40,23 @@ def rows(found: Sequence[Figures]) -> list[tuple[str, ...]]:
     ]
     table = [(title, *(value(each) for each in found)) for title, value in lines]
     return [row for row in table if any(row[1:])]
+
+
+def _parts(found: Sequence[Figures]) -> list[Row]:
+    """For each group that somebody was invited to, and for the others."""
+    lines: list[Row] = []
+    for name in dict.fromkeys(part.group for each in found for part in each.parts):
+        title = "Not invited" if name is None else f"Invited, {name}"
+
+        def told(say: Callable[[Part], str], name: str | None = name) -> Callable[[Figures], str]:
+            return lambda f: next((say(part) for part in f.parts if part.group == name), "")
+
+        lines += [
+            (title, told(lambda part: f"{number(part.entered)} of {number(part.visitors)} entered")),
+            (f"{title}: wait, half of them", told(lambda part: span(part.wait.p50))),
+            (f"{title}: wait, 9 of 10", told(lambda part: span(part.wait.p90))),
+        ]
+    return lines
 
 
 def number(count: int) -> str:
