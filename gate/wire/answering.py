@@ -50,10 +50,11 @@ class Answering(asyncio.Protocol):
     __slots__ = (
         "_ahead",
         "_answered",
-        "_mark",
+        "_paused",
         "_promised",
         "_received",
         "_state",
+        "_unsent",
         "_upload",
         "_upload_held",
         "account",
@@ -73,10 +74,11 @@ class Answering(asyncio.Protocol):
     _ahead: bytes  # not yet looked at
     _answered: bool  # the answer to the current request has begun
     job: Job | None  # what serves the current request
-    _mark: int
+    _paused: bool  # the visitor takes no more
     _promised: bool  # the head of the current answer let the visitor believe that the connection stays
     _received: int  # bytes of the body
     _state: int
+    _unsent: int  # bytes that waited to be written when it was last looked whether the visitor takes them
     _upload: Sized | Chunked | None  # the body still to come
     _upload_held: bool  # the origin takes no more
     account: "Account | None"
@@ -220,9 +222,9 @@ class Answering(asyncio.Protocol):
     def _close(self) -> None:
         """Flush, then close; a visitor who does not take the rest in time is cut off."""
         self._state = CLOSED
-        self._mark = self.transport.get_write_buffer_size()
+        self._unsent = self.transport.get_write_buffer_size()
         self.transport.close()  # with TLS this waits for the other side's goodbye, which not everybody says
-        self.door.wheel.watch(self, self.door.visitors.stall if self._mark else DRAIN_SECONDS)
+        self.door.wheel.watch(self, self.door.visitors.stall if self._unsent else DRAIN_SECONDS)
 
     def hang_up(self, last: bytes = b"") -> None:
         """The tunnel is over: say ``last``, flush, then close."""

@@ -36,7 +36,7 @@ HALF_CLOSED: Final = 2.0  # seconds that an answer may be silent, at its beginni
 class VisitorConnection(Receiving):
     """What uvicorn makes for every connection of a visitor (:meth:`gate.wire.door.Door.protocol`)."""
 
-    __slots__ = ("_advancing", "_half_closed", "_heading", "_heard", "_paused", "peer", "tunnel")
+    __slots__ = ("_advancing", "_half_closed", "_heading", "_heard", "peer", "tunnel")
 
     def __init__(self, door: "Door") -> None:
         self.door = door
@@ -51,8 +51,8 @@ class VisitorConnection(Receiving):
         self._ahead = b""
         self.job = None
         self._upload = None
-        self._received = self._mark = 0
-        self._paused = False  # the visitor takes no more
+        self._received = self._mark = self._unsent = 0
+        self._paused = False
         self._stopped = False
         self._upload_held = False
         self._answered = self._promised = False
@@ -133,7 +133,7 @@ class VisitorConnection(Receiving):
         if self._state == TUNNEL and self.tunnel is not None:
             self.tunnel.visitor_writable(False)
             return
-        self._mark = self.transport.get_write_buffer_size()
+        self._unsent = self.transport.get_write_buffer_size()
         self.door.wheel.watch(self, self.door.visitors.stall)
         if self.job is not None:
             self.job.writable(False)
@@ -143,6 +143,8 @@ class VisitorConnection(Receiving):
         if self._state == TUNNEL and self.tunnel is not None:
             self.tunnel.visitor_writable(True)
         elif self.job is not None:
+            if self._upload is not None and not self._upload_held:
+                self._time_body()
             self.job.writable(True)
         elif self._state == IDLE:
             self.door.wheel.watch(self, self.door.keep_alive)
@@ -232,8 +234,11 @@ class VisitorConnection(Receiving):
         ahead, self._ahead = self._ahead, b""
         if self._paused:
             tunnel.visitor_writable(False)
+        self._flow()
         if ahead:
             tunnel.from_visitor(ahead)
+        if self._half_closed and not tunnel.visitor_ended():
+            self._close()
 
     # ------------------------------------------------------------------ time
 
@@ -248,8 +253,8 @@ class VisitorConnection(Receiving):
             self._overdue()
         elif state == CLOSED:
             size = self.transport.get_write_buffer_size()
-            if 0 < size < self._mark:
-                self._mark = size
+            if 0 < size < self._unsent:
+                self._unsent = size
                 self.door.wheel.watch(self, self.door.visitors.stall)
             else:
                 self.transport.abort()
@@ -267,10 +272,10 @@ class VisitorConnection(Receiving):
                 self.door.wheel.watch(self, HALF_CLOSED)
         elif self._paused:
             size = self.transport.get_write_buffer_size()
-            if size >= self._mark:
+            if size >= self._unsent:
                 self._leave()
             else:
-                self._mark = size
+                self._unsent = size
                 self.door.wheel.watch(self, visitors.stall)
         elif self._upload is not None and not self._upload_held:
             self._check_pace()

@@ -16,8 +16,9 @@ BODY_WINDOW: Final = 10.0  # seconds over which the minimum rate of a body is me
 class Receiving(Answering):
     """The part of a visitor's connection that reads bodies."""
 
-    __slots__ = ("_stopped",)
+    __slots__ = ("_mark", "_stopped")
 
+    _mark: int  # bytes of the body when its pace was last looked at
     _stopped: bool  # nothing more is read for now
 
     def take(self, job: Job) -> None:
@@ -30,8 +31,13 @@ class Receiving(Answering):
             elif self.head.common.expects:
                 self.transport.write(CONTINUE)
             if self._upload is not None:
-                self.door.wheel.watch(self, BODY_WINDOW)
+                self._time_body()
         self._flow()
+
+    def _time_body(self) -> None:
+        """Its clock runs, unless the answer has begun and the visitor takes no more of it: then that is what is timed."""
+        if not self._paused:
+            self.door.wheel.watch(self, BODY_WINDOW)
 
     def _feed(self, data: bytes) -> None:
         upload, job = self._upload, self.job
@@ -48,7 +54,8 @@ class Receiving(Answering):
         if ended:
             self._ahead = upload.rest
             self._upload = None
-            self.due = NEVER
+            if not self._paused:
+                self.due = NEVER
         if payload or ended:
             job.body(payload, ended)
         self._flow()
@@ -65,7 +72,7 @@ class Receiving(Answering):
         self._upload_held = held
         self._mark = self._received
         if not held and self._upload is not None:
-            self.door.wheel.watch(self, BODY_WINDOW)
+            self._time_body()
         self._flow()
 
     def _flow(self) -> None:

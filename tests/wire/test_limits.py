@@ -111,6 +111,49 @@ async def test_a_visitor_who_takes_nothing_is_cut_off(start):
     assert gate.engine.shop.overload.current == 0
 
 
+async def test_an_answer_that_was_held_up_does_not_spoil_the_pace_of_the_body(start):
+    """Both flow at once, as with a shop that transcodes: what waits to be written is not what has been read."""
+    size, uploaded = 32 << 20, asyncio.Event()
+
+    async def script(side):
+        await side.head()
+        await side.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (size, b"x" * size))
+        await side.exactly(20_000)
+        uploaded.set()
+        await side.exactly(10)
+        await side.send(b"0\r\n\r\n")
+
+    gate = await start(script, visitors={"stall": "60s"})
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /both HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 20010\r\n\r\n")
+    await eventually(lambda: any(connection._paused for connection in gate.door.connections), "nobody takes the answer")
+    (connection,) = gate.door.connections
+    await visitor.send(b"x" * 20_000)
+    answer = asyncio.create_task(visitor.answer())
+    await asyncio.wait_for(uploaded.wait(), DEADLINE)
+    await eventually(lambda: not connection._paused)
+    connection.expired(gate.door.wheel.now)  # ten seconds are over: 2,000 bytes a second have come
+    await visitor.send(b"x" * 10)
+    status, _, body = await answer
+    assert (status, len(body)) == (200, size)
+
+
+async def test_who_takes_nothing_of_the_answer_is_cut_off_though_the_body_has_just_ended(start):
+    async def script(side):
+        await side.head()
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        while True:
+            await side.send(b"x" * 65536)
+
+    gate = await start(script, visitors={"stall": "2s"})
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /both HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\n")
+    await eventually(lambda: any(connection._paused for connection in gate.door.connections), "nobody takes the answer")
+    await visitor.send(b"hello")
+    await eventually(lambda: not gate.door.connections, "it is cut off")
+    assert await gate.origin.sides[0].ended()
+
+
 async def test_body_limits_per_route(start):
     gate = await start(routes=[{"match": "/small", "body": 10}])
     visitor = await gate.visitor()

@@ -89,6 +89,57 @@ async def test_a_tunnel_ends_with_its_pass(start, monkeypatch, why):
     await eventually(lambda: not gate.door.tunnels, "nothing is left of it")
 
 
+async def ask_early(gate):
+    """Ask for a tunnel, and get hold of the gate's side of it."""
+    visitor = await gate.visitor()
+    await visitor.send("\r\n".join(["GET /live HTTP/1.1", "Host: shop.test", *UPGRADE, "", ""]).encode())
+    await eventually(lambda: gate.origin.heads, "the shop is asked")
+    (connection,) = gate.door.connections
+    return visitor, connection
+
+
+async def test_who_says_goodbye_before_the_101_is_heard(start):
+    go_on = asyncio.Event()
+
+    async def script(side):
+        await side.head()
+        await go_on.wait()
+        await side.send(SWITCH)
+        assert await side.reader.read() == b"early"
+        await side.send(b"bye")
+
+    gate = await start(script)
+    visitor, connection = await ask_early(gate)
+    await visitor.send(b"early")
+    visitor.writer.write_eof()
+    await eventually(lambda: connection._half_closed, "the gate has the FIN")
+    go_on.set()
+    assert (await visitor.answer())[0] == 101
+    assert await visitor.rest() == b"bye"
+    door = gate.door
+    await eventually(lambda: not (door.tunnels or door.origin.servers[0].total or door.connections), "nothing is left of it")
+
+
+async def test_what_was_held_back_before_the_101_is_read_on(start):
+    go_on, size = asyncio.Event(), 1 << 20
+
+    async def script(side):
+        await side.head()
+        await go_on.wait()
+        await side.send(SWITCH)
+        await side.exactly(size)
+        await side.send(b"thanks")
+
+    gate = await start(script)
+    visitor, connection = await ask_early(gate)
+    sender = asyncio.create_task(visitor.send(b"x" * size))
+    await eventually(lambda: connection._stopped, "the gate reads no further")
+    go_on.set()
+    assert (await visitor.answer())[0] == 101
+    assert await visitor.exactly(6) == b"thanks"
+    await sender
+
+
 @pytest.mark.parametrize("ended", ["by the shop", "by the visitor"])
 @pytest.mark.parametrize("why", ["the worker ends", "the pass is over"])
 async def test_a_half_closed_tunnel_ends_as_well(start, monkeypatch, caplog, ended, why):
