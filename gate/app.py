@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import fields
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -93,6 +94,17 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._ready = ready
         self._leaving = leaving
+        self._loop = asyncio.get_running_loop()
+        self._told = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Until a signal comes. uvicorn's looks ten times a second whether one has: half of what the operator process does."""
+        if not await self.on_tick(0):
+            await self._told.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._told.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -147,7 +159,8 @@ async def worker(plan: Plan) -> AsyncIterator[tuple[Door, "Pulse"]]:
             known_problem[0] = keys.problem
             log.error("keys_not_read", why=keys.problem) if keys.problem else log.info("keys_read")
         meter.flush()
-        await asyncio.to_thread(memory.save)
+        if memory.has_news:
+            await asyncio.to_thread(memory.save)
         pulse.beat()
 
     async with background(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 LOOK_ANYWAY = 5_000  # ms
+STEP = 200  # ms between two looks whether the kernel has reported something
 
 
 async def changes(path: Path, since: bytes | None = None) -> AsyncIterator[None]:
@@ -25,7 +26,13 @@ async def changes(path: Path, since: bytes | None = None) -> AsyncIterator[None]
     if since is not None and known is not None and known != since:
         yield
     wakes = awatch(
-        path.parent, watch_filter=None, recursive=False, debounce=200, step=50, rust_timeout=LOOK_ANYWAY, yield_on_timeout=True
+        path.parent,
+        watch_filter=None,
+        recursive=False,
+        debounce=STEP,
+        step=STEP,
+        rust_timeout=LOOK_ANYWAY,
+        yield_on_timeout=True,
     )
     async for _ in wakes:
         found = await asyncio.to_thread(digest, path)

@@ -66,6 +66,11 @@ class Memory:
         for name, room in self._stored().items():
             self.rooms[name] = _highest(self.of(name), room)
 
+    @property
+    def has_news(self) -> bool:
+        """Is there anything to save?"""
+        return self.path is not None and self.rooms != self._saved
+
     def save(self) -> bool:
         """Writes the file if there is news; whole or not at all. Raises :class:`OSError`.
 
