@@ -23,7 +23,8 @@ T = TypeVar("T")
 
 _COUNTED = (
     "The longest line is everybody who waits in some tab. A room's maximum counts whom the gate has heard of lately; "
-    "a tab that nobody looks at can be missing there, and is still in line."
+    "a tab that nobody looks at can be missing there, and is still in line. Who is invited, or comes while the store is away, "
+    "is not turned away."
 )
 
 

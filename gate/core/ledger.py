@@ -333,7 +333,7 @@ class Ledger(Room):
             return 0
         due = math.ceil((need * terms.cost - level) / terms.step)
         due = self._not_later(due, t, level, before, kept, free, terms)
-        self.due[id_] = t + told(due)
+        self.due[id_] = t + told(due, self.ready)
         return due
 
     # -- the parts of a claim, named as in the scripts

@@ -10,7 +10,7 @@ from typing import Any
 from gate.core.bucket import SECOND
 from gate.core.line import Terms
 from gate.simulation.log import WINDOW, Log
-from gate.simulation.people import ENTERED, FATES, GHOST, HIDDEN, LEFT
+from gate.simulation.people import ENTERED, FATES, FULL, GHOST, HIDDEN, LEFT
 
 LEAST_TOKENS = 6  # and as long as so many tokens take
 STEP = 0.5
@@ -181,7 +181,7 @@ def _idle(log: Log) -> list[tuple[float, float]]:
     steps = [
         step
         for who, came in enumerate(people.came)
-        if people.kind[who] not in (GHOST, HIDDEN) and people.waited_until(who) > came
+        if people.kind[who] not in (GHOST, HIDDEN) and people.fate[who] != FULL and people.waited_until(who) > came
         for step in ((came, 1), (people.waited_until(who), -1))
         if step[0] <= log.end
     ]

@@ -350,7 +350,7 @@ class Run:
         desk = self.desk
         self.log.claims += 1
         wait = 0 if self.sale.exact else desk.still_waits(now, worker, str(who))
-        word = Word("waiting", 0, 0, 0, wait, told(wait)) if wait else self._claim(now, who, worker)
+        word = Word("waiting", 0, 0, 0, wait, told(wait, desk.ledger.ready)) if wait else self._claim(now, who, worker)
         due = now + word.due / SECOND + 0.001
         if word.status == "waiting" and word.reason is Reason.RATE and due <= now + HOLD and due <= until:
             self._held[who] = worker, until

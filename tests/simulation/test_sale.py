@@ -101,6 +101,8 @@ def test_a_full_line_turns_away():
     assert found.peak <= 500
     assert found.counted <= 500
     assert found.excess <= 0
+    assert found.used is not None
+    assert found.used >= 0.95  # who was turned away does not wait
 
 
 @pytest.mark.parametrize("seed", [1, 2])
