@@ -334,8 +334,7 @@ local function call_groups(room)
       local low, high = whole(first), whole(first + many - 1)
       local heard, key = whole(t + hearing(many + lane.here, 1)), called_key(group)
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', INVITED, low, high)) do
-        redis.call('ZADD', key, heard, id)
-        coming = coming + 1
+        coming = coming + redis.call('ZADD', key, heard, id) -- 0: called already, in a turn that another link has replaced
       end
       redis.call('EXPIRE', key, MARKS)
       redis.call('ZREMRANGEBYSCORE', INVITED, low, high)
