@@ -19,7 +19,7 @@ from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
 from gate.core.groups import BEHIND, Group, lane_of
 from gate.core.line import AWAY, GROUPED, Remembered, RoomState, Terms, group_number, group_turn
-from gate.core.room import GRACE, MOVING, PATIENCE, RETURN, Room
+from gate.core.room import GRACE, PATIENCE, RETURN, Room
 from gate.core.words import Reason
 
 T = TypeVar("T")
@@ -309,8 +309,7 @@ class Ledger(Room):
         keep = self.longest + 60 * SECOND
         _forget_first(self.revoked, lambda at: at < self.t - keep)
         _forget_first(self.gone, lambda at: at <= self.worked - terms.grace_us)
-        forfeit = self.epoch * MOVING + self.forfeit
-        _forget_first(self.moved, lambda new: new[0] * MOVING + new[1] <= forfeit)
+        _forget_first(self.moved, lambda new: new[1] <= self.forfeit)  # numbers go on from epoch to epoch
         self._call_ahead(terms)
         self._close(terms)
         return self.state(revoked=revoked)

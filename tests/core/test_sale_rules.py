@@ -1,5 +1,7 @@
 """Opening, closing, the draw, the longest line and the grace, on the pure ledger."""
 
+from dataclasses import replace
+
 import pytest
 
 from gate.core.bucket import SECOND
@@ -137,6 +139,17 @@ class TestGrace:
         assert (word.status, word.number, word.epoch) == ("waiting", 55, 1)
         assert ledger.claim(later, terms, NOTHING, ticket(1)).number == 55, "the answer may have been lost"
         assert ledger.claim(later, terms, NOTHING, ticket(2)).number == 56
+
+    def test_and_the_old_ticket_still_leads_there_after_a_failover(self):
+        ledger, terms = self.called(600.0)
+        later = self.wait(ledger, terms, NOW, 640)
+        ledger.bucket.level = 0
+        ledger.lease(later, terms, NOTHING, 50)
+        assert ledger.claim(later, terms, NOTHING, ticket(1)).number == 55
+        behind = replace(ledger.remembered(), admitted=ledger.admitted + 1)  # some gate has seen more than this store
+        assert ledger.tick(later, terms, behind).epoch == 2
+        word = ledger.claim(later, terms, behind, ticket(1))
+        assert (word.status, word.number) == ("waiting", 55)
 
     def test_and_enters_once_with_the_old_ticket_or_the_new(self):
         ledger, terms = self.called(60.0)

@@ -13,7 +13,11 @@ local keep = line.longest + 60 * SECOND
 redis.call('ZREMRANGEBYSCORE', REVOKED, '-inf', '(' .. whole(t - keep))
 redis.call('ZREMRANGEBYSCORE', SPENT, '-inf', '(' .. whole(t - MARKS * SECOND))
 redis.call('ZREMRANGEBYSCORE', LEFT, '-inf', whole(line.worked - KEEPS))
-redis.call('ZREMRANGEBYSCORE', MOVED, '-inf', whole(line.epoch * MOVING + line.forfeit))
+local lowest = redis.call('ZRANGE', MOVED, 0, 0, 'WITHSCORES')[2]
+while lowest and lowest % MOVING <= line.forfeit do -- numbers go on from epoch to epoch
+  redis.call('ZREMRANGEBYSCORE', MOVED, '-inf', whole(math.floor(lowest / MOVING) * MOVING + line.forfeit))
+  lowest = redis.call('ZRANGE', MOVED, 0, 0, 'WITHSCORES')[2]
+end
 call_ahead()
 local ids = redis.call('ZRANGEBYSCORE', REVOKED, mine(1), '+inf', 'LIMIT', 0, 5000)
 local upto = mine(1)
