@@ -28,6 +28,7 @@ from gate.core.line import AWAY, GROUPED, group_turn
 from gate.core.settings import Bypass, Limit, Room, Route, Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Visit
+from gate.core.wait import ask_again, outlook_of
 from gate.core.words import Outcome, Reason, RoomMode, RouteClass
 
 OWN_PREFIX = "/__gate"
@@ -124,7 +125,7 @@ def _newcomer(
         return _wait(room, Reason.NOT_OPEN, ticket, until_opening(view, snapshot.taken))
     if is_called(ticket, view):
         return Claim(room, ticket)
-    return _wait(room, Reason.LINE, ticket, None)
+    return _wait(room, Reason.LINE, ticket, until_called(view) if AWAY <= ticket.number < GROUPED else None)
 
 
 def why_over(view: RoomView, now: float) -> Reason | None:
@@ -141,6 +142,12 @@ def until_opening(view: RoomView, now: float) -> float:
     return min(HOLD_RETRY, max(2.0, view.opens - now))
 
 
+def until_called(view: RoomView) -> float:
+    """Seconds until somebody with a place by time should look again: those with a number of before are called first."""
+    outlook = outlook_of(view)
+    return ask_again(outlook.wait(max(0, view.base - view.serving + outlook.at_door))[0], 0.0)
+
+
 def may_join(visit: Visit) -> bool:
     """Some requests come without the cookies of a visitor who has some: a form posted by another site (RFC 6265bis,
     SameSite=Lax) and a CORS preflight. To take a token, or a place that replaces a better one, is not what they mean."""
@@ -154,13 +161,14 @@ def is_foreign_form(visit: Visit) -> bool:
 
 
 def is_called(ticket: Ticket, view: RoomView) -> bool:
-    """What only the store can tell counts as called, so that it is asked: also a place by time, given while it was away."""
+    """What only the store can tell counts as called, so that it is asked: also a place by time, given while it was away, once
+    everybody who had a number before that is called. All such places stand together there, however many they are."""
     if ticket.number >= GROUPED:
         tag, turn = group_turn(ticket.number)
         group = view.groups.get(tag)
         return group is None or turn <= group.serving or turn > group.last  # a new epoch alone calls nobody
     if ticket.number >= AWAY:
-        return True
+        return ticket.epoch != view.epoch - 1 or view.serving >= view.base
     return view.has_called(view.turn_of(ticket.number), ticket.epoch)
 
 

@@ -336,10 +336,8 @@ class Run:
     def _called(self, who: int, view: RoomView) -> bool:
         people = self.people
         number = people.number[who]
-        if number >= GROUPED:
-            return is_called(self._ticket(who), view)
         if number >= AWAY:
-            return True
+            return is_called(self._ticket(who), view)
         if not view.draw or number <= view.drawn or START + people.came[who] >= view.opens:
             return view.has_called(people.turn[who], people.epoch[who])
         return False  # waits for the draw

@@ -64,7 +64,7 @@ def read_state(told: list[bytes]) -> tuple[RoomState, list[bytes]]:
         last=int(last),
         waiting=int(waiting),
         through=int(through),
-        base=int(base) or (int(last) if int(epoch) > 1 else 0),  # 0: an older gate began this epoch
+        base=int(base),
         inside=int(inside),
         tokens=max(0.0, float(tokens)),
         now=int(raw) / 1e6,

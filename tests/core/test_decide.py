@@ -8,7 +8,7 @@ import pytest
 from gate.core.credentials import Pass, Ticket
 from gate.core.decide import client_of, decide
 from gate.core.decision import Claim, Decision, Entry, Hit, Join, Quota, Told
-from gate.core.line import group_number, tag_of
+from gate.core.line import AWAY, group_number, tag_of
 from gate.core.path import Path
 from gate.core.settings import Limit, Settings
 from gate.core.snapshot import GroupView, RoomView, Snapshot
@@ -42,6 +42,7 @@ INVITING = replace(CALM, rooms={"checkout": replace(VIEW, groups={MEMBERS: Group
 PASS = Pass("checkout", "a", NOW - 10, NOW + 590)
 CALLED = Ticket("checkout", 2, 100, 0, "a")
 WAITING = Ticket("checkout", 2, 101, 0, "b")
+BY_TIME = Ticket("checkout", 1, AWAY + 5, 0, "c")
 
 
 def visit(path: str = "/", method: str = "GET", **more) -> Visit:
@@ -179,6 +180,34 @@ BUT_FALLBACK = replace(EVERYTHING_WRONG, fallback=Switch.AUTO)
             CALM,
             Told(),
             "wait; room=checkout; reason=line",
+        ),
+        (
+            "a place by time, given in the epoch before, waits until all are called who had a number then",
+            visit("/checkout", tickets={"checkout": BY_TIME}),
+            CALM,
+            Told(),
+            "wait; room=checkout; reason=line",
+        ),
+        (
+            "and then claims",
+            visit("/checkout", tickets={"checkout": BY_TIME}),
+            replace(CALM, rooms={"checkout": replace(VIEW, serving=170)}),
+            Told(),
+            Claim,
+        ),
+        (
+            "one of which this picture cannot tell asks the store",
+            visit("/checkout", tickets={"checkout": BY_TIME._replace(epoch=2)}),
+            CALM,
+            Told(),
+            Claim,
+        ),
+        (
+            "and so does one of long ago",
+            visit("/checkout", tickets={"checkout": BY_TIME._replace(epoch=1)}),
+            replace(CALM, rooms={"checkout": replace(VIEW, epoch=3)}),
+            Told(),
+            Claim,
         ),
         (
             "a member of a group that is called claims",
@@ -344,6 +373,20 @@ def test_order(name, request_, snapshot, told, expected):
         assert decided.label == expected
     else:
         assert isinstance(decided, expected), f"{name}: {decided}"
+
+
+def test_who_has_a_place_by_time_looks_the_oftener_the_fewer_with_numbers_are_left():
+    waits = []
+    for serving in (100, 150, 169):
+        snapshot = replace(CALM, rooms={"checkout": replace(VIEW, serving=serving, through=serving)})
+        decision = decide(visit("/checkout", tickets={"checkout": BY_TIME}), snapshot, SETTINGS)
+        assert isinstance(decision, Decision)
+        waits.append(decision.retry_after)
+    assert waits == [pytest.approx(0.15 * 71), pytest.approx(0.15 * 21), 2.0]
+    held = replace(CALM, rooms={"checkout": replace(VIEW, amount=0)})
+    decision = decide(visit("/checkout", tickets={"checkout": BY_TIME}), held, SETTINGS)
+    assert isinstance(decision, Decision)
+    assert decision.retry_after == 20.0
 
 
 def test_a_pass_is_renewed_in_the_second_half_of_its_life():

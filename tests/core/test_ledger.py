@@ -94,6 +94,15 @@ def test_whoever_is_told_a_time_can_keep_it_in_whole_seconds():
         assert ask <= max(SECOND, due - SECOND // 2)
 
 
+def test_the_longer_the_door_the_seldomer_those_at_its_end_knock():
+    for ready in (3000, 12_000, 50_000):
+        dues = [place * SECOND // 10 for place in range(1, ready)]
+        asks = [told(due, ready) for due in dues]
+        assert sum(SECOND / ask for ask in asks) < 450, "claims a second"
+        for due, ask in zip(dues, asks, strict=True):
+            assert ask == told(due) or (due > 80 * SECOND and 20 * SECOND <= ask <= due / 4)
+
+
 class TestWaiting:
     """`waiting` is how many are in line; `through` how many are not any more."""
 

@@ -274,6 +274,29 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
         scripts.lose_everything()
 
 
+def test_they_agree_at_a_long_door(client: Any) -> None:
+    """All who came while the store was away stand there together."""
+    scripts, ledger, terms, nothing = Scripts(client), Ledger(OFFER), Terms(10, 1, burst=5), Remembered()
+    try:
+        scripts.run("lease", terms, nothing, 1)
+        ledger.lease(scripts.raw, terms, nothing, 1)
+        for count in (1000, 20_000):
+            crowd = {f"x{place}": place / 2**20 for place in range(1, count)}
+            far = dict.fromkeys(crowd, ledger.t + 10**12)
+            client.zadd(keys_of(scripts.room)[1], crowd)
+            client.zadd(keys_of(scripts.room)[2], far)
+            for id_, place in crowd.items():
+                ledger._put(id_, place)
+                ledger.due[id_] = far[id_]
+            answer = scripts.run("claim", terms, nothing, "me", 1, 1, 1, 0)
+            status, expires, due, ask, reason, number, epoch = answer
+            twin = ledger.claim(scripts.raw, terms, nothing, Ticket(scripts.room, 1, 1, 0, "me"))
+            assert twin == _word(status, int(number), int(epoch), expires, due, ask, reason)
+            assert int(ask) == (20 if count == 1000 else 100) * SECOND
+    finally:
+        scripts.lose_everything()
+
+
 def _word(status: bytes, number: int, epoch: int, expires: bytes, due: bytes, ask: bytes, reason: bytes) -> Word:
     word: Any = status.decode()
     return Word(word, number, epoch, int(expires), int(due), int(ask), Reason(reason.decode()))

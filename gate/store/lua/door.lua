@@ -48,11 +48,14 @@ local function due_in(before)
   return math.max(1, math.ceil(((before + 1) * COST - line.level) / STEP))
 end
 
+local CLAIMS = 200 -- a second, of those who stand far behind at a long door
+
 -- When to ask again for something that is due in `wait`: just before, or far sooner when it is far away. In whole seconds,
--- because that is how it is said (Retry-After, the refresh of a page).
+-- because that is how it is said (Retry-After, the refresh of a page). All who had no number when the store was away stand at
+-- the door together, and a claim costs the store a good part of a millisecond: the more there are, the longer they are told.
 local function told(wait)
   if wait <= 5 * SECOND then return math.max(1, math.floor((wait - MARGIN) / SECOND)) * SECOND end
-  return math.floor(math.min(math.max(4, wait / 4 / SECOND), 20)) * SECOND
+  return math.floor(math.max(4, math.min(wait / 4 / SECOND, math.max(20, ready / CLAIMS)))) * SECOND
 end
 
 -- Puts a visitor at the door. Returns how many stand before it there, and how many are kept a token because they have been
