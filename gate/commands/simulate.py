@@ -49,6 +49,9 @@ def simulate(
     no_js: Annotated[str, typer.Option("--no-js", metavar="SHARE", help="Pages without JavaScript.")] = "5%",
     hidden: Annotated[str, typer.Option(metavar="SHARE", help="Waiting pages in a tab that nobody looks at.")] = "20%",
     ghosts: Annotated[int, typer.Option(min=0, help="So many more come once and never again.")] = 0,
+    ghosts_seen: Annotated[
+        str, typer.Option("--ghosts-seen", metavar="SHARE", help="Of these, whose page asked for its ticket once.")
+    ] = "0%",
     invited: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,7 +77,7 @@ def simulate(
             metavar="CHANGE",
             help="One more run beside the first, may be repeated: leave (half of them), leave=80%, store-dies (for a minute), "
             "store-dies=90s, rate (half of it), rate=60/minute, burst=, active=, session=, maximum=, visitors=, ghosts=, "
-            "invited=vip=10%, stay=, stock=; several with commas.",
+            "ghosts-seen=, invited=vip=10%, stay=, stock=; several with commas.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed is the same crowd.")] = 1,
@@ -101,6 +104,7 @@ def simulate(
         stay=_read(parse_duration, stay, "--stay"),
         buy=_read(changes.parse_share, buy, "--buy"),
         ghosts=ghosts,
+        ghosts_seen=_read(changes.parse_share, ghosts_seen, "--ghosts-seen"),
         stock=stock,
         polls=settings.edge.polls,
         seed=seed,

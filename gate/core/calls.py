@@ -59,19 +59,19 @@ class Calls:
     @property
     def share_seen(self) -> float:
         """Of those who had been seen again: all, until it turns out otherwise. The first half of the time nobody can have
-        come."""
+        come, and until all must have heard of it a call tells only that too few came. Where others were called with them,
+        whoever came is taken to be one of these."""
         return (self._shares or self._count())[1]
 
     def _count(self) -> tuple[float, float]:
         came, expected, now = self.came, self.expected, self.now
         came_seen, expected_seen = self.came_seen, self.expected_seen
         for call in self.open:
-            if call.sure:
-                knocked, late = call.knocked, 2 * call.part(now) - 1
-                came_seen += knocked
-                due = call.count * late
-                expected_seen += due if due > knocked else knocked
-            else:
+            if call.known:
+                knocked, due = min(call.knocked, call.known), call.known * (2 * call.part(now) - 1)
+                if due > knocked:
+                    came_seen, expected_seen = came_seen + knocked, expected_seen + due
+            if not call.sure:
                 came += call.knocked
                 since = call.at + SOONEST
                 if now > since:
@@ -103,9 +103,9 @@ class Calls:
         self.expected_seen, self.came_seen = self.expected_seen * fade, self.came_seen * fade
         for call in [call for call in reversed(self.open) if call.heard < now]:
             self.open.remove(call)
-            if call.sure:
-                self.expected_seen, self.came_seen = self.expected_seen + call.count, self.came_seen + call.knocked
-            else:
+            self.expected_seen += call.known
+            self.came_seen += min(call.knocked, call.known)
+            if not call.sure:
                 self.expected, self.came = self.expected + call.count, self.came + call.knocked
 
     def on_the_way(self, place: float = math.inf) -> float:

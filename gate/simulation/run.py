@@ -204,6 +204,8 @@ class Run:
             self._entered(now, who)
             return
         if people.kind[who] == GHOST:
+            if word.reason in (Reason.LINE, Reason.NOT_OPEN) and 0 < self.sale.ghosts_seen > self.rng.random():
+                self._will_be_seen(now, who, max(6.0, number / 1000))
             return
         people.loaded[who] = now + self._on_the_way()
         if group:

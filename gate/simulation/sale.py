@@ -24,8 +24,9 @@ class Sale:
 
     Of the visitors ``leave`` give up before their turn, after ``patience`` on average; ``no_js`` have a page that refreshes
     itself, ``programs`` are apps that come back when told, ``hidden`` wait in a tab they do not look at. ``ghosts`` more come
-    once and never again. Inside, a visitor stays for ``stay`` on average; a share of ``buy`` ends with an order, which gives
-    the seat back; ``stock`` of these and the sale is sold out.
+    once and never again; a share ``ghosts_seen`` of these close the page only when it has asked for its ticket once.
+    Inside, a visitor stays for ``stay`` on average; a share of ``buy`` ends with an order, which gives the seat back; ``stock``
+    of these and the sale is sold out.
 
     ``invited``: the room's groups that somebody is invited to, and the share of the visitors in each. All of a group come with
     the same invitation, which any number may use.
@@ -37,6 +38,7 @@ class Sale:
     terms: Terms
     curve: Curve
     ghosts: int = 0
+    ghosts_seen: float = 0.0
     invited: tuple[tuple[str, float], ...] = ()
     leave: float = 0.0
     patience: float = 600.0

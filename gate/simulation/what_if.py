@@ -103,6 +103,11 @@ def _ghosts(sale: Sale, value: str) -> Changed:
     return f"{parse_count(value):,} ghosts", replace(sale, ghosts=parse_count(value))
 
 
+def _ghosts_seen(sale: Sale, value: str) -> Changed:
+    share = parse_share(value)
+    return f"{share:.0%} of the ghosts seen once", replace(sale, ghosts_seen=share)
+
+
 def _stay(sale: Sale, value: str) -> Changed:
     return f"stay {value}", replace(sale, stay=parse_duration(value))
 
@@ -128,6 +133,7 @@ _CHANGES: dict[str, Callable[[Sale, str], Changed]] = {
     "maximum": _maximum,
     "visitors": _visitors,
     "ghosts": _ghosts,
+    "ghosts-seen": _ghosts_seen,
     "invited": _invited,
     "stay": _stay,
     "stock": _stock,

@@ -113,6 +113,28 @@ def test_the_rate_is_used_though_many_never_come_back(name, seed):
     assert found.grown == 0
 
 
+SEEN = {
+    "half": (Terms(10, 1, 10), 1200, 0.5),
+    "nine of ten": (Terms(10, 1, 10), 5000, 0.9),
+    "nine of ten, a bucket for four seconds": (Terms(10, 1, 40), 5000, 0.9),
+    "nearly all": (Terms(10, 1, 50), 12_000, 0.97),
+}
+
+
+@pytest.mark.parametrize("opens", [None, 90.0])
+@pytest.mark.parametrize("name", SEEN)
+def test_the_rate_is_used_though_many_leave_after_their_page_was_seen_once(name, opens):
+    """While their numbers are young, and after an opening for which they did not wait."""
+    terms, size, ghosts = SEEN[name]
+    log = crowd(terms, size, ghosts=ghosts, ghosts_seen=1.0, opens=opens, no_js=0, programs=0)
+    found = figures(log)
+    assert found.excess <= 0
+    assert least_used(log, 10, (opens or 0) + 10) >= 0.9
+    assert least_used(log, 20, (opens or 0) + 10) >= 0.95
+    assert found.overtaken_by <= ONE_RETURN
+    assert found.grown == 0
+
+
 @pytest.mark.parametrize(("ghosts", "share"), [(0.0, 0.95), (0.9, 0.8)])
 def test_the_smallest_bucket_loses_what_comes_while_its_one_token_waits_for_a_visitor(ghosts, share):
     for seed in range(1, 5):

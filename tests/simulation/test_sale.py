@@ -170,6 +170,7 @@ def test_what_if():
     assert halved.terms.per_second == SALE.terms.per_second / 2
     assert what_if(SALE, "leave=80%")[1].leave == 0.8
     assert what_if(SALE, "store-dies=90s")[1].outage == Outage(37.5, 90.0)
+    assert what_if(SALE, "ghosts-seen=90%")[1].ghosts_seen == 0.9
     assert what_if(SALE, "active=0")[1].terms.active is None
     with pytest.raises(ValueError, match="nothing to try"):
         what_if(SALE, "rains")

@@ -97,9 +97,9 @@ local function measure()
   for i = #calls, 1, -1 do
     if calls[i].heard < t then
       local call = table.remove(calls, i)
-      if call.sure == 1 then
-        line.expected_seen, line.came_seen = line.expected_seen + call.count, line.came_seen + call.knocked
-      else
+      line.expected_seen = line.expected_seen + call.known
+      line.came_seen = line.came_seen + math.min(call.knocked, call.known)
+      if call.sure == 0 then
         line.expected, line.came = line.expected + call.count, line.came + call.knocked
       end
     end
@@ -121,13 +121,15 @@ local function share()
   return math.max(LEAST_SHARE, math.min(1, (came + 0.5) / (expected + 2)))
 end
 
--- Of those who had been seen again: all, until it turns out otherwise. The first half of the time nobody can have come.
+-- Of those who had been seen again: all, until it turns out otherwise. The first half of the time nobody can have come, and
+-- until all must have heard of it a call tells only that too few came. Where others were called with them, whoever came is taken
+-- to be one of these.
 local function share_seen()
   local came, expected = line.came_seen, line.expected_seen
   for _, call in ipairs(calls) do
-    if call.sure == 1 then
-      came = came + call.knocked
-      expected = expected + math.max(call.knocked, call.count * math.max(0, 2 * heard_of(call) - 1))
+    if call.known > 0 then
+      local knocked, due = math.min(call.knocked, call.known), call.known * (2 * heard_of(call) - 1)
+      if due > knocked then came, expected = came + knocked, expected + due end
     end
   end
   return math.max(LEAST_SHARE, math.min(1, (came + 2) / (expected + 2)))
