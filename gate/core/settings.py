@@ -104,6 +104,8 @@ class Timeouts(Model):
     """How long it may take from the end of the request to the first byte of its answer."""
     idle: Duration = 30.0
     """How long it may be silent in the middle of an answer."""
+    tunnel: Duration = 600.0
+    """A WebSocket, or another upgraded connection, over which nothing comes from either side for so long is ended."""
 
 
 class Health(Model):
@@ -133,6 +135,8 @@ class Origin(Model):
     """`null` switches the active checks off."""
     connections: Positive = 256
     """At most this many connections to each server, per worker."""
+    tunnels: Positive = 5_000
+    """At most this many WebSockets and other upgraded connections, per worker, besides `connections`; further ones get 503."""
 
 
 class Edge(Model):

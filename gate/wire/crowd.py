@@ -38,7 +38,7 @@ class Crowded(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         door = self._door
         self.transport = cast("asyncio.Transport", transport)  # uvloop's has no common base with asyncio's
-        if len(door.connections) >= door.most_connections + max(2, door.most_connections // ROOM):
+        if door.taken >= door.most_connections + max(2, door.most_connections // ROOM):
             self.transport.abort()
             return
         door.connections.add(self)

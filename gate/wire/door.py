@@ -13,6 +13,7 @@ from gate.core.decision import Ask, Decision, Entry
 from gate.core.facts import Refusal, read_visit
 from gate.core.kept import keeps_form
 from gate.core.settings import Route, Visitors
+from gate.core.settle import Result, Trouble, settle
 from gate.core.visit import Headers, Visit
 from gate.core.words import Outcome, Reason
 from gate.wire import headers
@@ -78,6 +79,7 @@ class Door:
         self.wheel = Wheel()
         self.origin = Origins(settings.origin, self.wheel, tls)
         self.tunnels: set[Tunnel] = set()
+        self.most_tunnels = settings.origin.tunnels
         self.most_connections = most_connections(self.visitors.connections)
         self.state: ServerState = _NoState()
         self.connections: set[Any] = self.state.connections
@@ -122,9 +124,14 @@ class Door:
         if server_state is not None and server_state is not self.state:
             self.state = server_state
             self.connections = server_state.connections
-        if len(self.connections) >= self.most_connections:
+        if self.taken >= self.most_connections:
             return Crowded(self)
         return VisitorConnection(self)
+
+    @property
+    def taken(self) -> int:
+        """Visitors' connections; a tunnel counts twice, as it keeps a second one open towards the origin."""
+        return len(self.connections) + len(self.tunnels)
 
     def drain(self) -> None:
         """The worker ends: answers say ``Connection: close`` from now on."""
@@ -230,6 +237,8 @@ class Door:
         if decision.outcome is Outcome.FORWARD:
             if head.length and self._too_large(visitor, head, decision):
                 return
+            if head.common.upgrade and self._too_many_tunnels(visitor, head, visit, decision):
+                return
             engine = self.engine
             way = Way(engine, decision, engine.headers_for_visitor(visit, decision))
             request = self._request(head, visit, headers.for_origin(visit, engine.headers_for_origin(visit, decision)))
@@ -241,6 +250,17 @@ class Door:
             Keeping(self, visitor, visit, decision).start()
         else:
             visitor.respond(self.engine.answer(visit, decision))
+
+    def _too_many_tunnels(self, visitor: VisitorConnection, head: Head, visit: Visit, decision: Decision) -> bool:
+        """One more might last for hours: it is answered as when all connections are taken, and the origin never sees it."""
+        room = len(self.tunnels) < self.most_tunnels and self.taken < self.most_connections
+        if room or upgrade_of(head) is None:
+            return False
+        settled = settle(decision, Result(trouble=Trouble.BUSY))
+        if visitor.account is not None:
+            visitor.account.decision = settled
+        visitor.respond(self.engine.answer(visit, settled))
+        return True
 
     def _request(self, head: Head, visit: Visit, fields: Headers) -> bytes:
         """The head for the origin, on the slow path."""

@@ -47,7 +47,7 @@ class Server:
         self.port = parts.port or (443 if self.tls else 80)
         self.origins = origins
         self.idle: list[OriginConnection] = []
-        self.total = 0  # connections open or being opened
+        self.total = 0  # connections open or being opened; tunnels are counted apart
         self.up = True  # by the word of the health checks
         self.failures = 0  # failed connects in a row
         self.ejected_until = 0.0  # loop time
@@ -103,9 +103,16 @@ class Server:
 
     def lost(self, connection: OriginConnection) -> None:
         """``connection`` is closed."""
+        if connection.tunnel is not None:
+            return
         self.total -= 1
         if connection in self.idle:
             self.idle.remove(connection)
+        self._serve_waiting()
+
+    def switched(self) -> None:
+        """One connection has become a tunnel: it is the pool's no longer."""
+        self.total -= 1
         self._serve_waiting()
 
     def overdue(self, now: float) -> None:
@@ -189,6 +196,7 @@ class Origins:
         self.connect_timeout = settings.timeouts.connect
         self.first_byte = settings.timeouts.first_byte
         self.idle_timeout = settings.timeouts.idle
+        self.tunnel_idle = settings.timeouts.tunnel
         self.closed = False
         self.servers = [Server(url, self) for url in settings.servers]
         self.tls = tls

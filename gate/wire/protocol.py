@@ -130,17 +130,17 @@ class VisitorConnection(Receiving):
 
     def pause_writing(self) -> None:
         self._paused = True
-        if self._state == TUNNEL and self.tunnel is not None:
-            self.tunnel.visitor_writable(False)
-            return
         self._unsent = self.transport.get_write_buffer_size()
         self.door.wheel.watch(self, self.door.visitors.stall)
-        if self.job is not None:
+        if self._state == TUNNEL and self.tunnel is not None:
+            self.tunnel.visitor_writable(False)
+        elif self.job is not None:
             self.job.writable(False)
 
     def resume_writing(self) -> None:
         self._paused = False
         if self._state == TUNNEL and self.tunnel is not None:
+            self.due = NEVER
             self.tunnel.visitor_writable(True)
         elif self.job is not None:
             if self._upload is not None and not self._upload_held:
@@ -230,9 +230,10 @@ class VisitorConnection(Receiving):
         self.job = None
         self._state = TUNNEL
         self.tunnel = tunnel
-        self.door.wheel.forget(self)
         ahead, self._ahead = self._ahead, b""
+        self.door.wheel.forget(self)
         if self._paused:
+            self.door.wheel.watch(self, self.door.visitors.stall)
             tunnel.visitor_writable(False)
         self._flow()
         if ahead:
@@ -249,7 +250,7 @@ class VisitorConnection(Receiving):
                 self.refuse(Refusal(408, Reason.MALFORMED, "the request did not come in time"))
             else:
                 self._close()
-        elif state == BUSY:
+        elif state in (BUSY, TUNNEL):
             self._overdue()
         elif state == CLOSED:
             size = self.transport.get_write_buffer_size()

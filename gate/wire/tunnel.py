@@ -2,9 +2,15 @@
 
 A tunnel outlives its request, so the decision is looked at again while it lasts: every :data:`LOOK` seconds. A WebSocket
 that the gate ends is told why, where a frame of the gate's own can be put between the others.
+
+What tunnels may cost is bounded apart from requests (``origin.tunnels``): they last, and a pool they counted in would soon be
+theirs alone. One over which nothing comes for long is ended; so is one whose visitor does not take what comes.
 """
 
 import asyncio
+import contextlib
+import socket
+import sys
 from typing import TYPE_CHECKING, Final
 
 from gate.core.decision import Decision
@@ -18,12 +24,28 @@ if TYPE_CHECKING:
 
 LOOK: Final = 15.0  # seconds between two looks at the pass
 LAST_WORDS: Final = 10.0  # seconds a tunnel gets when the worker ends
+ASK_AFTER: Final = 60  # seconds of silence after which the kernel asks whether the other side is still there …
+ASK_EVERY: Final = 20  # … and again; after as many questions as it may ask without an answer the connection is lost
+ASK_TIMES: Final = 3
 
 
 class Tunnel:
     """Both ends' connections call it; it lives until both are closed."""
 
-    __slots__ = ("_closed", "_decision", "_door", "_down", "_ended", "_ending", "_origin", "_up", "_visitor", "due", "look")
+    __slots__ = (
+        "_closed",
+        "_decision",
+        "_door",
+        "_down",
+        "_ended",
+        "_ending",
+        "_heard",
+        "_origin",
+        "_up",
+        "_visitor",
+        "due",
+        "look",
+    )
 
     def __init__(
         self,
@@ -40,6 +62,7 @@ class Tunnel:
         self._decision = decision
         self._ending = self._closed = False
         self._ended: asyncio.Transport | None = None  # to whom we sent FIN; when the other direction ends, so does the tunnel
+        self._heard = door.wheel.now  # loop time when something last came from either side
         self._up = Frames() if websocket else None  # from the visitor
         self._down = Frames() if websocket else None
         self.due = self.look = NEVER
@@ -48,11 +71,17 @@ class Tunnel:
         """Start; ``rest`` came from the origin behind its 101."""
         self._origin.user = None
         self._origin.tunnel = self
+        self._origin.server.switched()
         self._door.tunnels.add(self)
+        _keep_asking(self._origin.transport)
+        _keep_asking(self._visitor.transport)
         held = self._decision.granted or self._decision.held
         if held is not None:
             self._door.plans.follow(held.id)
-        self._door.wheel.watch(self, LAST_WORDS if self._door.draining else LOOK)
+        if self._door.draining:
+            self._door.wheel.watch(self, LAST_WORDS)
+        else:
+            self._look_later()
         if rest:
             self.from_origin(rest)
         self._visitor.become(self)
@@ -60,6 +89,7 @@ class Tunnel:
     # -- the visitor's end
 
     def from_visitor(self, data: bytes) -> None:
+        self._heard = self._door.wheel.now
         if self._up is not None:
             self._up.feed(data)
         self._origin.transport.write(data)
@@ -84,6 +114,7 @@ class Tunnel:
     # -- the origin's end
 
     def from_origin(self, data: bytes) -> None:
+        self._heard = self._door.wheel.now
         if self._down is not None:
             self._down.feed(data)
         self._visitor.transport.write(data)
@@ -121,8 +152,13 @@ class Tunnel:
             self._close(SERVICE_RESTART)
         elif self.over():
             self._close(POLICY)
+        elif now - self._heard >= self._door.origin.tunnel_idle:
+            self._close(GOING_AWAY)
         else:
-            self._door.wheel.watch(self, LOOK)
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._door.wheel.watch(self, min(LOOK, self._door.origin.tunnel_idle))
 
     def over(self) -> bool:
         """Is the pass that opened this tunnel over, or given back?"""
@@ -159,3 +195,14 @@ class Tunnel:
                 self._door.plans.unfollow(held.id)
             self._door.wheel.forget(self)
             self._door.tunnels.discard(self)
+
+
+def _keep_asking(transport: asyncio.Transport) -> None:
+    """Who goes without a word, as a phone does, is noticed though nobody says anything (RFC 9293 section 3.8.4)."""
+    sock = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # gone already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sys.platform == "linux":
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, ASK_AFTER)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, ASK_EVERY)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, ASK_TIMES)
