@@ -19,7 +19,7 @@ from gate.core.facts import Refusal
 from gate.core.settle import Trouble
 from gate.core.visit import Visit
 from gate.core.words import Reason
-from gate.wire.heads import VIA, body_bytes, connection_line
+from gate.wire.heads import BODIED, VIA, body_bytes, connection_line
 from gate.wire.origin import IDEMPOTENT
 from gate.wire.reply import BODILESS
 from gate.wire.request import CHUNKED, upgrade_of
@@ -57,6 +57,7 @@ class Exchange:
         "_way",
         "gone",
         "held",
+        "last",
         "method",
         "sent",
     )
@@ -83,6 +84,7 @@ class Exchange:
         self._uploaded = 0
         self.sent = head.common.length == 0
         self.method = head.start.method
+        self.last = not self.sent and self.method.decode() not in BODIED  # the origin may take the body for a request
 
     def start(self) -> None:
         """Go to the origin."""

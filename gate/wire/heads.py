@@ -55,12 +55,15 @@ def answer_bytes(answer: Answer, method: bytes, minor: int, *, keep: bool, date:
 
 
 def request_framing(length: int, *, bodied: bool) -> bytes:
-    """The framing line of a forwarded request. A length of 0 is said where a body is expected (RFC 9110 section 8.6)."""
-    if length == CHUNKED:
-        return b"transfer-encoding: chunked\r\n"
-    if length or bodied:
-        return b"content-length: %d\r\n" % length
-    return b""
+    """The framing lines of a forwarded request. A length of 0 is said where a body is expected (RFC 9110 section 8.6).
+
+    Where none is expected (``bodied`` is False), an origin may leave it unread and take it for the next request: behind such
+    a body there is none on that connection (RFC 9110 section 9.3.1).
+    """
+    if not length:
+        return b"content-length: 0\r\n" if bodied else b""
+    framing = b"transfer-encoding: chunked\r\n" if length == CHUNKED else b"content-length: %d\r\n" % length
+    return framing if bodied else framing + b"connection: close\r\n"
 
 
 def body_bytes(data: bytes, *, chunked: bool, ended: bool) -> bytes:

@@ -20,6 +20,7 @@ class User(Protocol):
     """The exchange that uses the connection."""
 
     method: bytes
+    last: bool  # nobody else's request may follow on the connection
     sent: bool  # the whole request is with the origin
     held: bool  # the visitor takes no more for now
 
@@ -231,11 +232,11 @@ class OriginConnection(asyncio.Protocol):
             user.replied(reply, payload, False)
 
     def _end(self, user: User, reply: Reply, rest: bytes) -> None:
-        """The answer is read whole. Bytes behind it, or a request not sent whole, spoil the connection."""
+        """The answer is read whole. Bytes behind it, or a request not sent whole or not read whole, spoil the connection."""
         self._reply = None
         self.user = None
         self._interims = 0
-        if reply.keep_alive and user.sent and not rest:
+        if reply.keep_alive and user.sent and not user.last and not rest:
             self.used += 1
             self.server.give_back(self)
         else:

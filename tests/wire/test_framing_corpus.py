@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.rig import DEADLINE, eventually, read_body
+from gate.wire.heads import BODIED
+from tests.wire.rig import DEADLINE, eventually, read_body, response, values_of
 
 CORPUS = Path(__file__).parents[1] / "corpora" / "framing"
 CASES = sorted(path.stem for path in CORPUS.glob("*.txt"))
@@ -74,10 +75,12 @@ async def gate(start):
             lower = head.lower()
             assert lower.count(b"\r\nhost:") == 1
             assert lower.count(b"\r\ncontent-length:") + lower.count(b"\r\ntransfer-encoding:") <= 1
-            for name in (b"trailer", b"te", b"upgrade", b"connection", b"expect", b"keep-alive", b"http2-settings"):
+            for name in (b"trailer", b"te", b"upgrade", b"expect", b"keep-alive", b"http2-settings"):
                 assert b"\r\n" + name + b":" not in lower
             body = await read_body(side, head)
             method, target, _ = head.split(b" ", 2)
+            unread = method.decode() not in BODIED and (body or b"\r\ntransfer-encoding:" in lower)
+            assert values_of(head, b"connection") == ([b"close"] if unread else [])
             side.seen.append(f"{method.decode()} {target.decode()} {len(body)}")
             await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + (b"" if method == b"HEAD" else b"ok"))
 
@@ -89,6 +92,28 @@ async def gate(start):
     gate = await start(script)
     gate.seen = seen
     return gate
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.partition("-on-")[2]])
+async def test_a_body_that_an_origin_leaves_unread_is_nobodys_request(start, name):
+    """RFC 9110 section 9.3.1: some origins read no body of a GET, and take it for the next request ("CL.0")."""
+    expected, origin, data = read_case(name)
+    seen = []
+
+    async def careless(side):
+        while head := await side.head():
+            method, target, _ = head.split(b" ", 2)
+            seen.append(f"{method.decode()} {target.decode()}")
+            await side.send(response(b"" if method == b"HEAD" else b"ok"))
+            if values_of(head, b"connection") == [b"close"]:
+                return
+
+    gate = await start(careless)
+    for seed in CUTS:
+        seen.clear()
+        assert await replay(gate, data, seed, len(expected)) == expected
+        assert seen == [request.rpartition(" ")[0] for request in origin]
+    assert all(b" /a " not in request for side in gate.origin.sides for request in side.requests[:-1])
 
 
 @pytest.mark.parametrize("name", CASES)
