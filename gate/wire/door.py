@@ -32,7 +32,7 @@ from gate.wire.plan import Plans
 from gate.wire.protocol import VisitorConnection
 from gate.wire.request import Head, upgrade_of
 from gate.wire.tunnel import Tunnel
-from gate.wire.way import Way
+from gate.wire.way import Way, target_for_origin
 
 LAST_CALL: Final = 1.0  # seconds an idle connection may still send a request when the worker ends
 DEFAULT_BODY: Final[int] = Route.model_fields["body"].default
@@ -264,11 +264,10 @@ class Door:
 
     def _request(self, head: Head, visit: Visit, fields: Headers) -> bytes:
         """The head for the origin, on the slow path."""
-        target = visit.path.raw + (b"?" + visit.query if visit.query else b"")
         upgrade = upgrade_of(head)
         return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
             visit.method.encode(),
-            target,
+            target_for_origin(visit, head.start.target),
             lines(fields),
             request_framing(head.length, bodied=visit.method in BODIED),
             b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade if upgrade else b"",

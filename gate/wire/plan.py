@@ -67,7 +67,7 @@ class Plans:
             self._hosts.put(head.common.host, visit.host)
         start = head.start
         if start.plan is None and start.target.startswith(b"/") and not looks_at_visitor(visit, settings):
-            start.plan = Plan(visit, room_for(visit, settings), route_for(visit, settings))
+            start.plan = Plan(visit, start.target, room_for(visit, settings), route_for(visit, settings))
 
     def knows_host(self, common: Common) -> bool:
         """Was a request with this Host accepted before?"""

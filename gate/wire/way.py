@@ -15,6 +15,11 @@ from gate.wire.heads import BODIED, lines
 _CACHE: Final = frozenset({b"cache-control", b"cdn-cache-control", b"surrogate-control"})
 
 
+def target_for_origin(visit: Visit, asked: bytes) -> bytes:
+    """Path and query of ``visit``, whose request line asked for ``asked``: an empty query is one (RFC 9110 section 7.7)."""
+    return b"%b%b%b" % (visit.path.raw, b"?" if b"?" in asked else b"", visit.query)
+
+
 class Way:
     """To the origin and back, for requests that were decided alike. ``added``: lines for the answer. ``caches``: they replace
     the origin's cache fields. ``lane``: on which it goes. ``first_byte``: seconds that the origin may take to begin. ``tally``:
@@ -53,12 +58,11 @@ class Plan:
 
     __slots__ = ("bodied", "needle", "path", "revoked", "room", "route", "snapshot", "start", "template", "verb")
 
-    def __init__(self, visit: Visit, room: Room | None, route: Route | None) -> None:
+    def __init__(self, visit: Visit, asked: bytes, room: Room | None, route: Route | None) -> None:
         self.verb = visit.method.encode()
         self.bodied = visit.method in BODIED
         self.path = visit.path
-        target = visit.path.raw + (b"?" + visit.query if visit.query else b"")
-        self.start = b"%b %b HTTP/1.1\r\n" % (self.verb, target)
+        self.start = b"%b %b HTTP/1.1\r\n" % (self.verb, target_for_origin(visit, asked))
         self.room = room
         self.route = route
         self.needle = b"gate_pass_%b=" % room.name.encode() if room is not None else b""
