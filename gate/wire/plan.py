@@ -24,7 +24,7 @@ from gate.wire import headers
 from gate.wire.contract import Engine
 from gate.wire.heads import lines, request_framing
 from gate.wire.memo import Memo
-from gate.wire.parser import COOKIES_REMEMBERED, Parser
+from gate.wire.parser import COOKIES_REMEMBERED, LONGEST_COMMON, Parser
 from gate.wire.request import Common, Head
 from gate.wire.way import Carried, Known, Plan, Template, Way
 
@@ -199,7 +199,8 @@ class Plans:
             found = self._forwarding(common, visitor.peer, visitor.tls)
             if found is None:
                 return False
-            self._forwarded.put(key, found)
+            if sum(map(len, common.others)) <= LONGEST_COMMON:
+                self._forwarded.put(key, found)
         forwarding, visitor.secure = found
         visitor.common, visitor.lines = common, forwarding + common.plain
         return True

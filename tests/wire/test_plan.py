@@ -16,10 +16,10 @@ from gate.core.settings import Edge
 from gate.core.words import Outcome, RoomMode, Shedding, Switch
 from gate.wire import headers
 from gate.wire.heads import BODIED, lines, request_framing
-from gate.wire.parser import Limits, Parser
+from gate.wire.parser import LONGEST_COMMON, Limits, Parser
 from gate.wire.plan import Plans
 from gate.wire.way import Way
-from tests.wire.rig import make_engine, pass_for
+from tests.wire.rig import make_engine, pass_for, values_of
 
 CONFIG = {
     "rooms": {
@@ -222,3 +222,16 @@ async def test_by_https_a_pass_without_the_prefix_goes_no_way(start, name, throu
     for scheme, expected in (("http", True), ("https", through), ("http", True), ("https", through)):
         status, fields, _ = await visitor.get("/checkout", f"Cookie: {name}={token}", f"X-Forwarded-Proto: {scheme}")
         assert (status == 200) == expected, (scheme, fields["gate-decision"])
+
+
+async def test_who_claims_a_long_way_is_not_remembered(start):
+    """Anybody may send such lines, a new one with every request."""
+    gate = await start()
+    visitor = await gate.visitor()
+    remembered = gate.door.plans._forwarded
+    for size, kept in ((2, True), (LONGEST_COMMON, False)):
+        for number in range(4):
+            before = len(remembered)
+            status, _, _ = await visitor.get("/a", f"X-Forwarded-For: {number}{'1' * size}")
+            assert (status, values_of(gate.origin.heads[-1], b"x-forwarded-for")) == (200, [b"127.0.0.1"])
+        assert (len(remembered) > before) == kept
