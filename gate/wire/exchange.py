@@ -119,9 +119,9 @@ class Exchange:
             connection.begin(self, request, self._way.first_byte)
             return
         self._request = b""
-        connection.begin(self, request, self._way.first_byte if self.sent else None)
         if not self.sent and len(request) > HIGH_WATER:
-            self._visitor.hold_upload(False)
+            self._visitor.hold_upload(False)  # before it begins, for that may hold the upload again
+        connection.begin(self, request, self._way.first_byte if self.sent else None)
 
     def body(self, data: bytes, ended: bool) -> None:
         """A piece of the visitor's body."""

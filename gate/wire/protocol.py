@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gate.wire.tunnel import Tunnel
 
 _EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
+LONGEST_KEPT: Final = 2048  # bytes; a longer head is dropped between requests, or idle connections would be dear
 HALF_CLOSED: Final = 2.0  # seconds that an answer may be silent, at its beginning or later, once the visitor has sent FIN
 
 
@@ -214,6 +215,9 @@ class VisitorConnection(Receiving):
     def _next(self) -> None:
         self._state = IDLE
         self._answered = self._promised = False
+        if len(self.head.block) > LONGEST_KEPT:
+            self.common, self.lines = None, b""
+            del self.head
         if not self._paused:
             due = self.due = self.door.wheel.soon + self.door.keep_alive
             if due < self.look:

@@ -1,12 +1,17 @@
 """What a visitor's connection may cost: sizes and deadlines."""
 
 import asyncio
+import gc
+import socket
 import time
 
 import pytest
 
 from gate.core.settings import Visitors
 from gate.wire import protocol
+from gate.wire.origin import Server
+from gate.wire.request import Common, Head, Start
+from gate.wire.upstream import OriginConnection
 from tests.wire.rig import DEADLINE, eventually
 
 
@@ -82,6 +87,25 @@ async def test_idle_connections_are_closed(start):
     visitor = await gate.visitor()
     assert (await visitor.get("/a"))[0] == 200
     assert await visitor.rest() == b""
+
+
+def held(thing):
+    """Bytes of heads that ``thing`` keeps."""
+    parts = [part for part in gc.get_referents(thing) if isinstance(part, bytes | list | Start | Common | Head)]
+    return sum(len(part) if isinstance(part, bytes) else held(part) for part in parts)
+
+
+async def test_an_idle_connection_keeps_nothing_of_a_long_head(start):
+    """There may be 20,000 of them."""
+    gate = await start()
+    visitor = await gate.visitor()
+    long = [f"A-{number}: {'b' * 1400}" for number in range(10)]
+    heads = (["/"], ["/a", *long], ["/a", "Cookie: " + "c=d; " * 2000], ["/a", "X-Forwarded-For: " + "1" * 9000])
+    for target, *fields in (*heads, ["/a?" + "b" * 6000], ["/"]):
+        assert (await visitor.get(target, *fields))[0] == 200
+        (connection,) = gate.door.connections
+        assert held(connection) <= 3 * protocol.LONGEST_KEPT
+    assert (await visitor.get("/a", *long))[0] == 200
 
 
 async def test_a_body_that_drips_is_cut_off(start, monkeypatch):
@@ -260,6 +284,41 @@ async def test_back_pressure_up(start, chunked):
     status, _, body = await visitor.answer()
     assert (status, int(body)) == (200, PIECE * PIECES)
     await sender
+
+
+async def test_back_pressure_up_from_the_first_byte(start, origin, monkeypatch):
+    """What has come while a connection is made may be more than the origin takes at once."""
+    size = 20_000_000
+    may_connect, may_end = asyncio.Event(), asyncio.Event()
+    reach, made = Server._reach, OriginConnection.connection_made
+
+    async def reach_late(server):
+        await may_connect.wait()
+        return await reach(server)
+
+    def narrow(connection, transport):  # as the way to a machine far away begins
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        made(connection, transport)
+
+    async def stalls(side):
+        await side.head()
+        await may_end.wait()
+
+    monkeypatch.setattr(Server, "_reach", reach_late)
+    monkeypatch.setattr(OriginConnection, "connection_made", narrow)
+    origin._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    gate = await start(stalls, routes=[{"match": "/**", "body": "1GiB"}])
+    visitor = await gate.visitor()
+    await visitor.send(b"POST /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: %d\r\n\r\n" % size)
+    sending = asyncio.create_task(visitor.send(b"x" * size))
+    (connection,) = gate.door.connections
+    await eventually(lambda: connection._upload_held, "enough has come for the beginning")
+    may_connect.set()
+    await eventually(lambda: connection.job._connection is not None)
+    await eventually(lambda: connection._stopped or connection._received == size)
+    assert connection._received < 1 << 20
+    sending.cancel()
+    may_end.set()
 
 
 async def test_back_pressure_down(start):
