@@ -96,9 +96,7 @@ class Calls:
 
     def measure(self, now: int, since: int, terms: Terms) -> None:
         """Counts those who must have heard of it by now."""
-        self.now, self._shares = now, None
-        window = max(12.0, 20 / terms.per_second) if terms.step > 0 else 12.0
-        fade = math.exp(-((now - since) / SECOND) / window)
+        self.now, self._shares, fade = now, None, fading(now, since, terms)
         self.expected, self.came = self.expected * fade, self.came * fade
         self.expected_seen, self.came_seen = self.expected_seen * fade, self.came_seen * fade
         for call in [call for call in reversed(self.open) if call.heard < now]:
@@ -177,6 +175,12 @@ class Calls:
         call = self.of(number)
         if call is not None:
             call.count -= 1
+
+
+def fading(now: int, since: int, terms: Terms) -> float:
+    """What those who came or did not count for after that time, against now."""
+    window = max(12.0, 20 / terms.per_second) if terms.step > 0 else 12.0
+    return math.exp(-((now - since) / SECOND) / window)
 
 
 def hearing(ahead: int, present: float, terms: Terms) -> int:

@@ -9,6 +9,7 @@ nobody else uses the groups take in the order of their lanes, and owe it.
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from gate.core.calls import LEAST_SHARE, MANY, Call, fading
 from gate.core.deadlines import Deadlines
 from gate.core.line import Terms, tag_of
 
@@ -19,7 +20,8 @@ BEHIND = 2**43  # members stand from this place on, until it is their group's tu
 @dataclass(slots=True)
 class Group:
     """``last`` turns were given, ``serving`` of them called; ``credit``: admissions it is owed. ``called``: ticket ids, and the
-    room time by which they must have heard of it."""
+    room time by which they must have heard of it. Of ``expected`` who were called earlier ``came`` came, those of long ago
+    counting less; ``calls`` are of turns whose members may still come, the oldest first."""
 
     tag: int
     last: int = 0
@@ -27,6 +29,33 @@ class Group:
     credit: float = 0.0
     called: Deadlines = field(default_factory=Deadlines)
     invited: dict[str, int] = field(default_factory=dict)  # ticket id: tag * 2**32 + turn; not called yet, the first one first
+    expected: float = 0.0
+    came: float = 0.0
+    calls: list[Call] = field(default_factory=list)
+
+    def share(self, now: int) -> float:
+        """Of the members called, how many come: counted as in the common line those who had been seen again."""
+        came, expected = self.came, self.expected
+        for call in self.calls:
+            due = call.count * (2 * call.part(now) - 1)
+            if due > call.knocked:
+                came, expected = came + call.knocked, expected + due
+        return min(max(LEAST_SHARE, (came + 2) / (expected + 2)), 1.0)
+
+    def on_the_way(self, share: float) -> float:
+        """Called members who have not knocked yet, and are expected to."""
+        total = 0.0
+        for call in self.calls:
+            total += max(0.0, share * call.count - call.knocked)
+        return total
+
+    def knocked(self, turn: int) -> None:
+        """One who was called came for the first time."""
+        for call in self.calls:
+            if call.after < turn <= call.upto:
+                call.knocked += 1
+                return
+        self.came += 1
 
 
 class Groups:
@@ -69,9 +98,23 @@ class Groups:
         for group in self.known:
             group.invited.pop(id_, None)
 
-    def call(self, group: Group, many: int, heard: int) -> None:
-        """The next ``many`` of them, who must have heard of it at ``heard``."""
+    def measure(self, now: int, since: int, terms: Terms) -> None:
+        """Counts those who must have heard of it by now."""
+        fade = fading(now, since, terms)
+        for group in self.known:
+            group.expected, group.came = group.expected * fade, group.came * fade
+            for call in [call for call in reversed(group.calls) if call.heard < now]:
+                group.calls.remove(call)
+                group.expected, group.came = group.expected + call.count, group.came + call.knocked
+
+    def call(self, group: Group, many: int, now: int, most: int, heard: int) -> None:
+        """The next ``many`` of them. Most look so often that they have heard of it at ``most``, and all at ``heard``."""
+        calls = group.calls
+        if not calls or (now - calls[-1].at > 500_000 and len(calls) < MANY):
+            calls.append(Call(now, group.serving, 0, sure=True))
         group.serving += many
+        newest = calls[-1]
+        newest.upto, newest.heard, newest.count = group.serving, max(newest.heard, most), newest.count + many
         upto = group.tag * LANE + group.serving
         for id_ in list(takewhile(lambda id_: group.invited[id_] <= upto, group.invited)):
             group.called[id_] = heard

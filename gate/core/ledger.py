@@ -370,8 +370,8 @@ class Ledger(Room):
             return None
         group = self.groups.of(tag)
         self.groups.drop(id_)
-        if group is not None:
-            group.called.pop(id_, None)
+        if group is not None and group.called.pop(id_, None) is not None:
+            group.knocked(turn)
         if id_ not in self._places:
             self._put(id_, self._in_front() if group is None else float(lane_of(group, terms)[0] + turn))
         if group is not None and group.credit >= 1:

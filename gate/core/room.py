@@ -154,6 +154,8 @@ class Room:
         """What time alone has changed since the last call."""
         self._terms, since = terms, self.bucket.stamp
         self.calls.measure(self.t, since, terms)
+        if self.groups.known:
+            self.groups.measure(self.t, since, terms)
         self.flow *= math.exp(-((self.t - since) / SECOND) / TURNOVER)
         self.bucket.refill(self.t, terms.step, terms.cost, terms.burst)
         if self._is_full():
@@ -359,18 +361,19 @@ class Room:
         that are at the door."""
         lanes, total, common = [], 0.0, self.ready
         for group in self.groups.known:
-            standing = self._in_lane(group, terms)
-            here, (_, share) = standing + len(group.called), lane_of(group, terms)
+            standing, present = self._in_lane(group, terms), group.share(self.t)
+            here, (_, share) = standing + group.on_the_way(present), lane_of(group, terms)
             common -= standing
             if here > 0 or group.last > group.serving:
-                lanes.append((group, here, share))
+                lanes.append((group, here, standing + len(group.called), present, share))
                 total += share
         if self.last > self.serving or common > 0:
             total += common_share(terms)
-        for group, here, share in lanes:
-            many = min(group.last - group.serving, math.ceil(room * share / total - here))
+        for group, here, ahead, present, share in lanes:
+            many = min(group.last - group.serving, math.ceil((room * share / total - here) / present))
             if many > 0:
-                self.groups.call(group, many, self.t + hearing(many + here, 1, terms))
+                most, heard = (self.t + hearing(many + ahead, told, terms) for told in (present, 1))
+                self.groups.call(group, many, self.t, most, heard)
         return common_share(terms) / total if total else 1.0, common
 
     # -- the lanes of groups at the door

@@ -32,12 +32,13 @@ class Sale:
             if self.rng.random() < present:
                 self._comes(Ticket("r", epoch, number, 0, f"common {number}"))
 
-    def invite(self, group, count):
+    def invite(self, group, count, present=1.0):
         for k in range(count):
             id_ = f"{group} {len(self.waiting)} {k}"
             place = self.ledger.invite(self.now, self.terms, NOTHING, id_, tag_of(group), group, 0)
             assert isinstance(place, tuple)
-            self._comes(Ticket("r", place[1], place[0], 0, id_))
+            if self.rng.random() < present:
+                self._comes(Ticket("r", place[1], place[0], 0, id_))
 
     def _comes(self, ticket):
         self.waiting[ticket.id] = ticket, self.now + self.rng.randrange(3 * SECOND)
@@ -82,6 +83,38 @@ def test_a_group_gets_its_share_and_the_common_line_the_rest(share, present):
     sale.run(60)
     assert sale.shares(15, 60)["members"] == pytest.approx(share, abs=0.05)
     assert len([at for at, _ in sale.entered if 15 <= at < 60]) >= 0.95 * 45 * 10
+
+
+@pytest.mark.parametrize("present", [0.5, 0.1])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_where_only_members_wait_the_rate_is_used_though_many_of_them_are_gone(share, present):
+    sale = Sale((("members", share),))
+    sale.invite("members", int(550 / present), present)
+    sale.run(45)
+    within = [[at for at, _ in sale.entered if begin <= at < begin + 10] for begin in (0, 10, 20, 30)]
+    assert len(within[0]) >= 70, "their share is not known yet"
+    assert min(len(each) for each in within[1:]) >= 95
+
+
+def test_a_group_gets_its_share_though_nine_of_ten_members_are_gone():
+    sale = Sale((("members", 0.5),))
+    sale.join(700)
+    sale.invite("members", 5000, 0.1)
+    sale.run(60)
+    assert sale.shares(15, 60)["members"] == pytest.approx(0.5, abs=0.05)
+    assert len([at for at, _ in sale.entered if 15 <= at < 60]) >= 0.95 * 45 * 10
+
+
+def test_members_who_come_again_after_they_were_taken_to_be_gone_are_counted_on_soon():
+    sale = Sale((("members", 0.5),))
+    sale.invite("members", 2000, 0.05)
+    sale.run(30)
+    group = sale.ledger.groups.of(tag_of("members"))
+    assert group is not None
+    assert group.share(sale.ledger.t) < 0.15
+    sale.invite("members", 1000)
+    sale.run(60)
+    assert group.share(sale.ledger.t) > 0.8
 
 
 def test_several_groups_get_theirs():

@@ -51,7 +51,10 @@ if number >= GROUPED then
     return in_line(wait, math.floor(math.max(SECOND, math.min(wait / 4, 20 * SECOND))))
   end
   redis.call('ZREM', INVITED, id)
-  if group and redis.call('ZREM', called_key(group), id) == 1 then coming = coming - 1 end
+  if group and redis.call('ZREM', called_key(group), id) == 1 then
+    coming = coming - 1
+    member_knocks(group, turn_there)
+  end
   if not redis.call('ZSCORE', READY, id) then
     redis.call('ZADD', READY, exact(group and lane_of(group) + turn_there or in_front()), id)
   end

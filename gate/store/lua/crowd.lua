@@ -104,6 +104,15 @@ local function measure()
       end
     end
   end
+  for _, group in ipairs(groups) do
+    group.expected, group.came = group.expected * fade, group.came * fade
+    for i = #group.calls, 1, -1 do
+      if group.calls[i].heard < t then
+        local call = table.remove(group.calls, i)
+        group.expected, group.came = group.expected + call.count, group.came + call.knocked
+      end
+    end
+  end
 end
 
 local function heard_of(call) return math.max(0, t - call.at - SOONEST) / (call.heard - call.at - SOONEST) end
@@ -266,6 +275,12 @@ local function group_of(tag)
   end
 end
 
+local function new_group(tag)
+  local group = {tag = tag, last = 0, serving = 0, credit = 0, expected = 0, came = 0, calls = {}}
+  groups[#groups + 1] = group
+  return group
+end
+
 -- Where the lane of a group begins, in the order of the groups that the room has, and its share.
 local function lane_of(group)
   for i, each in ipairs(SHARES) do
@@ -314,33 +329,67 @@ local function settle_up(mine)
   end
 end
 
+-- Of the members called, how many come: counted as in the common line those who had been seen again.
+local function share_of(group)
+  local came, expected = group.came, group.expected
+  for _, call in ipairs(group.calls) do
+    local due = call.count * (2 * heard_of(call) - 1)
+    if due > call.knocked then came, expected = came + call.knocked, expected + due end
+  end
+  return math.max(LEAST_SHARE, math.min(1, (came + 2) / (expected + 2)))
+end
+
+-- Called members who have not knocked yet, and are expected to.
+local function members_on_the_way(group, present)
+  local sum = 0.0
+  for _, call in ipairs(group.calls) do sum = sum + math.max(0, present * call.count - call.knocked) end
+  return sum
+end
+
+-- A member who was called came for the first time.
+local function member_knocks(group, turn_there)
+  for _, call in ipairs(group.calls) do
+    if turn_there > call.upto - call.count and turn_there <= call.upto then
+      call.knocked = call.knocked + 1
+      return
+    end
+  end
+  group.came = group.came + 1
+end
+
 -- Calls members so that of `room` people in all each group has its part; returns what part is left to the common line.
 local function call_groups(room)
   local lanes, sum, common = {}, 0.0, ready
   for _, group in ipairs(groups) do
-    local standing = in_lane(group)
-    local here = standing + redis.call('ZCARD', called_key(group))
+    local standing, present = in_lane(group), share_of(group)
+    local here, ahead = standing + members_on_the_way(group, present), standing + redis.call('ZCARD', called_key(group))
     local _, share = lane_of(group)
     common = common - standing
     if here > 0 or group.last > group.serving then
-      lanes[#lanes + 1] = {group = group, here = here, share = share}
+      lanes[#lanes + 1] = {group = group, here = here, ahead = ahead, present = present, share = share}
       sum = sum + share
     end
   end
   if line.last > line.serving or common > 0 then sum = sum + COMMON end
   for _, lane in ipairs(lanes) do
     local group = lane.group
-    local many = math.min(group.last - group.serving, math.ceil(room * lane.share / sum - lane.here))
+    local many = math.min(group.last - group.serving, math.ceil((room * lane.share / sum - lane.here) / lane.present))
     if many > 0 then
       local first = group.tag * LANE + group.serving + 1
       local low, high = whole(first), whole(first + many - 1)
-      local heard, key = whole(t + hearing(many + lane.here, 1)), called_key(group)
+      local most, heard = t + hearing(many + lane.ahead, lane.present), whole(t + hearing(many + lane.ahead, 1))
+      local key, calls_there = called_key(group), group.calls
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', INVITED, low, high)) do
         coming = coming + redis.call('ZADD', key, heard, id) -- 0: called already, in a turn that another link has replaced
       end
       redis.call('EXPIRE', key, MARKS)
       redis.call('ZREMRANGEBYSCORE', INVITED, low, high)
+      if not calls_there[1] or (t - calls_there[#calls_there].at > 500000 and #calls_there < MANY) then
+        calls_there[#calls_there + 1] = {at = t, count = 0, knocked = 0, heard = 0}
+      end
       group.serving = group.serving + many
+      local newest = calls_there[#calls_there]
+      newest.upto, newest.heard, newest.count = group.serving, math.max(newest.heard, most), newest.count + many
     end
   end
   if sum == 0 then return 1, common end

@@ -38,8 +38,7 @@ if had_pass() then return close('spent', '0', '0') end
 if uses > 0 and redis.call('HLEN', key) >= uses then return close('used-up', '0', '0') end
 local group = group_of(tag)
 if not group then
-  group = {tag = tag, last = 0, serving = 0, credit = 0}
-  groups[#groups + 1] = group
+  group = new_group(tag)
 end
 replace_common()
 group.last = group.last + 1

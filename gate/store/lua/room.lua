@@ -76,13 +76,14 @@ local ready                -- how many are at the door
 local calls = {}           -- who was called and may not have heard of it yet, oldest first (crowd.lua)
 local marks = {}           -- {at, last}: at this room time the highest number given was this, oldest first
 local reached = {}         -- {at, serving}: at this working time everybody up to there had been called, oldest first
-local groups = {}          -- {tag, last, serving, credit}: turns given, called, and admissions it is owed
+local groups = {}          -- {tag, last, serving, credit, expected, came, calls}: turns given, called, and admissions it is owed;
+                           -- how many of those called came; {at, upto, count, knocked, heard} of those who may still come
 local coming = 0           -- members of groups who were called, and may come any moment
 
 local function whole(x) return string.format('%.0f', x) end
 local function exact(x) return string.format('%.17g', x) end
 
-local TEXTS = {'calls', 'marks', 'reached', 'groups', 'seed'}
+local TEXTS = {'calls', 'marks', 'reached', 'groups', 'members', 'seed'}
 local FIELDS = {'epoch', 'last', 'serving', 'birth', 'level', 'step', 'cost', 'burst', 'stamp', 'skew', 'admitted',
   'lost', 'lost_until', 'longest', 'expected', 'came', 'through', 'full', 'expected_seen', 'came_seen', 'drawn', 'stock',
   'blind', 'settled', 'seen', 'worked', 'forfeit', 'base', 'flow'}

@@ -39,6 +39,33 @@ local function text_of_groups()
   return table.concat(parts)
 end
 
+-- How many of the members called come: a text of its own, which an older gate neither reads nor writes.
+local function members_of(text)
+  for entry in string.gmatch(text, '[^;]+') do
+    local tag, expected, came = string.match(entry, '^(%d+),([^,]+),([^:]+)')
+    local group = group_of(tonumber(tag))
+    if group then
+      group.expected, group.came = tonumber(expected), tonumber(came)
+      for at, upto, count, knocked, heard in string.gmatch(entry, ':(%d+),(%d+),(%d+),(%d+),(%d+)') do
+        group.calls[#group.calls + 1] = {at = tonumber(at), upto = tonumber(upto), count = tonumber(count),
+          knocked = tonumber(knocked), heard = tonumber(heard)}
+      end
+    end
+  end
+end
+
+local function text_of_members()
+  local parts = {}
+  for _, one in ipairs(groups) do
+    parts[#parts + 1] = string.format('%d,%.17g,%.17g', one.tag, one.expected, one.came)
+    for _, call in ipairs(one.calls) do
+      parts[#parts + 1] = string.format(':%.0f,%.0f,%.0f,%.0f,%.0f', call.at, call.upto, call.count, call.knocked, call.heard)
+    end
+    parts[#parts + 1] = ';'
+  end
+  return table.concat(parts)
+end
+
 -- A new epoch: what is numbered from now on stands behind everything numbered so far.
 local function turn(epoch)
   local before = whole(line.epoch)
@@ -136,8 +163,10 @@ local function open()
   pairs_of(loaded.marks, marks, 'at', 'last')
   pairs_of(loaded.reached, reached, 'at', 'serving')
   for tag, last, serving, credit in string.gmatch(loaded.groups, '(%d+),(%d+),(%d+),([^;]+);') do
-    groups[#groups + 1] = {tag = tonumber(tag), last = tonumber(last), serving = tonumber(serving), credit = tonumber(credit)}
+    local group = new_group(tonumber(tag))
+    group.last, group.serving, group.credit = tonumber(last), tonumber(serving), tonumber(credit)
   end
+  members_of(loaded.members)
   found = redis.call('HMGET', LINE, unpack(FIELDS))
   if not found[1] then
     birth_of_a_line()
@@ -202,6 +231,7 @@ local function close(...)
     end
   end
   local texts = {calls = text_of_calls(), seed = line.seed, groups = #groups > 0 and text_of_groups() or loaded.groups,
+    members = #groups > 0 and text_of_members() or loaded.members,
     marks = touched.marks and text_of_pairs(marks, 'at', 'last') or loaded.marks,
     reached = touched.reached and text_of_pairs(reached, 'at', 'serving') or loaded.reached}
   for _, name in ipairs(TEXTS) do
