@@ -30,7 +30,7 @@ from gate.core.orders import Orders
 from gate.core.overload import Overload
 from gate.core.settings import Limit, Room, Route, Settings
 from gate.core.settle import Result
-from gate.core.snapshot import GroupView, RoomView, Snapshot
+from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Form, Visit
 from gate.core.words import Order, Outcome, Reason, RoomMode
 from gate.reception import Desk
@@ -148,31 +148,12 @@ class Engine:
         )
 
     def _view(self, name: str, room: Room) -> RoomView:
-        orders = self.orders.room(name)
-        view = orders.view_of(room)
+        view = self.orders.room(name).view_of(room)
         state = self._states.get(name)
         if state is None:
             return view
         shares = {tag_of(group): each.share for group, each in room.groups.items()}
-        return replace(
-            view,
-            told=self.now() - self._told[name] < STORE_LOST,
-            epoch=state.epoch,
-            serving=state.serving,
-            last=state.last,
-            waiting=state.waiting,
-            through=state.through,
-            base=state.base,
-            inside=state.inside,
-            tokens=state.tokens,
-            present=state.present,
-            admitted_per_second=state.admitted_per_second,
-            revoked=state.revoked,
-            drawn=max(0, state.drawn),
-            seed=bytes.fromhex(state.seed),
-            groups={tag: GroupView(serving, shares.get(tag, 0.0), last) for tag, last, serving in state.groups},
-            left=state.left if orders.left is None else orders.left,
-        )
+        return replace(view.told_by(state, shares), told=self.now() - self._told[name] < STORE_LOST)
 
     def left_by_shop(self, room: str) -> int | None:
         """So much is left to sell as the shop said last, whatever an operator says; None: nothing has been heard."""

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gate.core.draw import drawn_place
+from gate.core.line import RoomState
 from gate.core.words import RoomMode, Shedding, Switch
 
 
@@ -49,6 +50,27 @@ class RoomView:
     maximum: int | None = None  # of the line
     left: int | None = None  # so much is left to sell, by the operator's word or the shop's
     groups: Mapping[int, GroupView] = field(default_factory=dict)  # by the tag in their members' tickets
+
+    def told_by(self, state: RoomState, shares: Mapping[int, float]) -> "RoomView":
+        """The same room with what the store tells of it. ``shares``: of the rate, by the groups' tags."""
+        return replace(
+            self,
+            epoch=state.epoch,
+            serving=state.serving,
+            last=state.last,
+            waiting=state.waiting,
+            through=state.through,
+            base=state.base,
+            inside=state.inside,
+            tokens=state.tokens,
+            present=state.present,
+            admitted_per_second=state.admitted_per_second,
+            revoked=state.revoked,
+            drawn=max(0, state.drawn),
+            seed=bytes.fromhex(state.seed),
+            left=state.left if self.left is None else self.left,
+            groups={tag: GroupView(serving, shares.get(tag, 0.0), last) for tag, last, serving in state.groups},
+        )
 
     def turn_of(self, number: int) -> int:
         """The place in the order of the ticket ``number``: itself, unless it was drawn."""

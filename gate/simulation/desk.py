@@ -10,7 +10,7 @@ from gate.core.credentials import Ticket
 from gate.core.draw import SEED_BYTES
 from gate.core.ledger import Ledger, Word
 from gate.core.line import Remembered, RoomState, Terms, Throughput, away_number, tag_of
-from gate.core.snapshot import GroupView, RoomView
+from gate.core.snapshot import RoomView
 from gate.core.standin import Share, StandIn
 from gate.core.words import Reason
 from gate.simulation.sale import START, Sale
@@ -187,32 +187,20 @@ class Desk:
 
 
 def _view_of(state: RoomState, terms: Terms, pace: float) -> RoomView:
-    shares = {tag_of(name): share for name, share in terms.groups}
-    return RoomView(
+    view = RoomView(
         "room",
         mode=terms.mode,
         amount=terms.amount,
         period=terms.period,
         burst=terms.burst,
         active=terms.active,
-        epoch=state.epoch,
-        serving=state.serving,
-        last=state.last,
-        waiting=state.waiting,
-        through=state.through,
-        base=state.base,
-        inside=state.inside,
-        tokens=state.tokens,
-        present=state.present,
-        admitted_per_second=pace,
         opens=terms.opens,
         closes=terms.closes,
         draw=terms.draw,
-        drawn=state.drawn,
-        seed=bytes.fromhex(state.seed) if state.drawn > 0 else b"",
         maximum=terms.maximum,
-        groups={tag: GroupView(serving, shares.get(tag, 0.0), last) for tag, last, serving in state.groups},
     )
+    shares = {tag_of(name): share for name, share in terms.groups}
+    return view.told_by(replace(state, admitted_per_second=pace), shares)
 
 
 def _clock(now: float) -> int:
