@@ -376,6 +376,11 @@ class Engine:
         self._later(self._lines[held.room].renew(held.id, self.terms(room)))
         return renewed
 
+    def renewed_until(self, pass_id: str) -> float:
+        """Unix time until which a pass lasts, if this worker has renewed it lately; else 0."""
+        renewed = self._renewed.get(pass_id)
+        return 0.0 if renewed is None else renewed.expires
+
     # ------------------------------------------------------------------ forwarding
 
     def headers_for_origin(self, visit: Visit, decision: Decision) -> Fields:

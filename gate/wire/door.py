@@ -234,6 +234,8 @@ class Door:
     def _act(self, visitor: VisitorConnection, head: Head, visit: Visit, decision: Decision) -> None:
         if visitor.account is not None:
             visitor.account.decision = decision
+        if decision.held is not None:
+            self.plans.seen(decision.held)
         if decision.outcome is Outcome.FORWARD:
             if head.length and self._too_large(visitor, head, decision):
                 return

@@ -186,9 +186,7 @@ class Plans:
                 return None
             known = Known(held)
             self._passes.put(token, known)
-            if held.id in self._followed:
-                count, expires = self._followed[held.id]
-                self._followed[held.id] = count, max(expires, held.expires)
+            self.seen(held)
         return known if known.room == room.name else None
 
     def _place(self, visitor: "VisitorConnection", common: Common) -> bool:
@@ -229,6 +227,12 @@ class Plans:
         """Remember renewals of this pass from now on."""
         count, expires = self._followed.get(pass_id, (0, 0.0))
         self._followed[pass_id] = count + 1, expires
+
+    def seen(self, held: Pass) -> None:
+        """This pass came with a request."""
+        if held.id in self._followed:
+            count, expires = self._followed[held.id]
+            self._followed[held.id] = count, max(expires, held.expires)
 
     def unfollow(self, pass_id: str) -> None:
         count, expires = self._followed.get(pass_id, (1, 0.0))

@@ -41,6 +41,7 @@ class Tunnel:
         "_ending",
         "_heard",
         "_origin",
+        "_until",
         "_up",
         "_visitor",
         "due",
@@ -62,6 +63,7 @@ class Tunnel:
         self._decision = decision
         self._ending = self._closed = False
         self._ended: asyncio.Transport | None = None  # to whom we sent FIN; when the other direction ends, so does the tunnel
+        self._until = 0.0  # Unix time to which the pass was renewed meanwhile
         self._heard = door.wheel.now  # loop time when something last came from either side
         self._up = Frames() if websocket else None  # from the visitor
         self._down = Frames() if websocket else None
@@ -169,7 +171,8 @@ class Tunnel:
         view = engine.snapshot.rooms.get(held.room)
         if view is not None and held.id in view.revoked:
             return True
-        return max(held.expires, self._door.plans.latest(held.id)) <= engine.now()
+        self._until = max(self._until, self._door.plans.latest(held.id), engine.renewed_until(held.id))
+        return max(held.expires, self._until) <= engine.now()
 
     def shutdown(self) -> None:
         """The worker ends."""

@@ -1,6 +1,7 @@
 """Upgrades: the same decision as any request, then bytes both ways until the pass is over."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from gate.wire.deadlines import Wheel
 from gate.wire.frames import close_frame
 from gate.wire.tunnel import LOOK
-from tests.wire.rig import DEADLINE, eventually
+from tests.wire.rig import DEADLINE, MemoryAccess, eventually, response
 
 UPGRADE = (
     "Connection: Upgrade",
@@ -27,6 +28,15 @@ async def echo(side):
     while data := await side.reader.read(65536):
         await side.send(data)
     await side.send(b"bye")
+
+
+async def answer_or_echo(side):
+    while head := await side.head():
+        if b"upgrade: websocket" in head:
+            await side.send(SWITCH + b"hello")
+            await side.ended()
+            return
+        await side.send(response(b"a page"))
 
 
 async def open_tunnel(gate, *fields):
@@ -138,6 +148,36 @@ async def test_what_was_held_back_before_the_101_is_read_on(start):
     assert (await visitor.answer())[0] == 101
     assert await visitor.exactly(6) == b"thanks"
     await sender
+
+
+@pytest.mark.parametrize("way", ["the fast path", "an access log", "a limit"])
+@pytest.mark.parametrize("renewed", ["here", "elsewhere"])
+async def test_a_tunnel_lasts_as_long_as_its_pass_is_renewed(start, way, renewed):
+    """Whichever way the page's requests take, and whether this worker renews the pass or is shown one that was renewed."""
+    gate = await start(answer_or_echo, limits=[{"match": "/checkout/**", "rate": "1000/minute"}] if way == "a limit" else [])
+    if way == "an access log":
+        gate.engine.access = MemoryAccess()
+    begin = time.time()
+
+    def pass_time(seconds):
+        gate.engine.now = lambda: begin + seconds
+        gate.engine.compose()
+
+    cookie = gate.pass_cookie(id="p1", lives=400)  # of a session of 600 s
+    await open_tunnel(gate, cookie)
+    (tunnel,) = gate.door.tunnels
+    page = await gate.visitor()
+    if renewed == "here":
+        pass_time(150)  # less than half is left
+    else:
+        cookie = gate.pass_cookie(id="p1", lives=750)
+    for _ in range(3):  # from the second on the path may be the fast one
+        status, fields, _ = await page.get("/checkout/page", cookie)
+        assert (status, "set-cookie" in fields) == (200, renewed == "here")
+    pass_time(700)
+    assert not tunnel.over()
+    pass_time(800)
+    assert tunnel.over()
 
 
 @pytest.mark.parametrize("ended", ["by the shop", "by the visitor"])
