@@ -125,7 +125,8 @@ class VisitorConnection(Receiving):
         if self._state == BUSY and self._upload is None and not self.tls:
             self.closing = self._half_closed = True
             self._heard = 0.0
-            self.door.wheel.watch(self, HALF_CLOSED)
+            if not self._paused:  # else there is an answer, and it is timed how fast it is taken
+                self.door.wheel.watch(self, HALF_CLOSED)
             return True
         return False
 

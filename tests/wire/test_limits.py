@@ -392,6 +392,25 @@ async def test_a_half_closed_visitor_gets_a_long_answer_as_long_as_it_flows(star
     assert (await (await ask_and_close_half(gate)).rest()).endswith(b"\r\n\r\n" + b"x" * pieces)
 
 
+async def test_a_half_closed_visitor_may_take_a_long_answer_slowly(start):
+    size = 32 << 20
+
+    async def script(side):
+        await side.head()
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, b"x" * size))
+        await side.ended()
+
+    gate = await start(script, visitors={"stall": "60s"})
+    visitor = await gate.visitor()
+    visitor.writer.write(b"GET /a HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    await eventually(lambda: any(connection._paused for connection in gate.door.connections), "more than the visitor takes")
+    (connection,) = gate.door.connections
+    visitor.writer.write_eof()
+    await eventually(lambda: connection._half_closed, "the gate has the FIN")
+    gate.door.wheel.turn(gate.door.wheel.now + 10)
+    assert len((await visitor.answer())[2]) == size
+
+
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"])
 async def test_a_silent_answer_is_given_up_soon_after_the_visitor_closed(start, monkeypatch, begun):
     """It need not be half: who has closed the browser has sent the same."""
