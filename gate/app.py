@@ -8,8 +8,10 @@ import os
 import random
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import fields
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -45,8 +47,9 @@ from gate.web.emails import Emails
 from gate.web.operator import operator_app
 from gate.web.pages import Pages
 from gate.web.visitor import visitor_app
-from gate.wire.door import Door
+from gate.wire.door import LAST_CALL, Door, ServerState
 from gate.wire.health import Checker
+from gate.wire.listening import Listener
 
 LINGER = 0.3  # seconds between the last accept and the first close
 TICK = 0.25  # seconds between two looks at the store
@@ -73,27 +76,38 @@ async def _serve(plan: Plan, sock: socket.socket, pipe: Connection) -> None:
         "backlog": BACKLOG,  # uvicorn's own is shorter, and a connection too many waits a second for its next try
     }
     leaving: Callable[[], None] | None = None
+    listen: Callable[[socket.socket, ServerState], Listener] | None = None
     async with contextlib.AsyncExitStack() as stack:
         if plan.role == "worker":
             door, pulse = await stack.enter_async_context(worker(plan))
             leaving = pulse.stop
             tls = plan.settings.tls
             if tls is not None:
-                common |= {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)}
+                context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+                context.load_cert_chain(tls.certificate, tls.key)
+                listen = partial(Listener, door, context)
             # uvicorn calls whatever it is given to make the protocol of a connection; a class is only the usual case
             config = uvicorn.Config(door.app, http=door.protocol, ws="none", **common)  # type: ignore[arg-type]  # see above
         else:
             config = uvicorn.Config(await stack.enter_async_context(operator(plan)), http="h11", ws="none", **common)
-        await _Server(config, lambda: pipe.send("ready"), leaving).serve(sockets=[sock])
+        await _Server(config, lambda: pipe.send("ready"), leaving, listen).serve(sockets=[sock])
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it serves, and when it begins to drain."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], leaving: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        ready: Callable[[], None],
+        leaving: Callable[[], None] | None,
+        listen: Callable[[socket.socket, ServerState], Listener] | None,
+    ) -> None:
         super().__init__(config)
         self._ready = ready
         self._leaving = leaving
+        self._listen = listen
+        self._listeners: list[Listener] = []
         self._loop = asyncio.get_running_loop()
         self._told = asyncio.Event()
 
@@ -107,7 +121,11 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._told.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._listen is None or sockets is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self._listeners = [self._listen(sock, self.server_state) for sock in sockets]
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -116,7 +134,9 @@ class _Server(uvicorn.Server):
             self._leaving()
         for server in self.servers:
             server.close()
-        self.servers = []  # uvicorn would wait for each, and uvloop's never ends waiting after a failed TLS handshake
+        self.servers = []  # uvicorn would wait for each
+        for listener in self._listeners:
+            await listener.close(LAST_CALL)
         await asyncio.sleep(LINGER)
         await super().shutdown(sockets)
 

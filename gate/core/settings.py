@@ -69,7 +69,7 @@ class Visitors(Model):
     """What a visitor's connection may cost: sizes, and how long we wait for slow ones."""
 
     head: Duration = 10.0
-    """How long a request head may take to arrive, from its first byte."""
+    """How long a request head may take to arrive, from its first byte; and with `tls`, how long to agree on it before."""
     keep_alive: Duration = 15.0
     """How long a connection stays open between two requests."""
     body_rate: Size = 500
@@ -83,7 +83,7 @@ class Visitors(Model):
     max_target: Size = Field(8 << 10, le=MAX_TARGET)
     """The longest request target; longer ones get 414."""
     connections: Positive = 20_000
-    """The most connections per worker, and never more than 90 % of the files it may open; further ones get 503."""
+    """The most connections per worker, never more than 90 % of its files; further ones get 503. A WebSocket counts as two."""
 
 
 class Tls(Model):

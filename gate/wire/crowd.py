@@ -23,6 +23,11 @@ def most_connections(wanted: int) -> int:
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, int(soft * SHARE)))
 
 
+def room_for_answers(most: int) -> int:
+    """How many connections on top of ``most`` may be told that they are too many."""
+    return max(2, most // ROOM)
+
+
 class Crowded(asyncio.Protocol):
     """A connection too many."""
 
@@ -38,7 +43,8 @@ class Crowded(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         door = self._door
         self.transport = cast("asyncio.Transport", transport)  # uvloop's has no common base with asyncio's
-        if door.taken >= door.most_connections + max(2, door.most_connections // ROOM):
+        door.shaking.discard(self)
+        if door.taken >= door.most_connections + room_for_answers(door.most_connections):
             self.transport.abort()
             return
         door.connections.add(self)

@@ -79,6 +79,7 @@ class Door:
         self.wheel = Wheel()
         self.origin = Origins(settings.origin, self.wheel, tls)
         self.tunnels: set[Tunnel] = set()
+        self.shaking: set[asyncio.Protocol] = set()  # those who have not agreed on TLS yet
         self.most_tunnels = settings.origin.tunnels
         self.most_connections = most_connections(self.visitors.connections)
         self.state: ServerState = _NoState()
@@ -131,7 +132,7 @@ class Door:
     @property
     def taken(self) -> int:
         """Visitors' connections; a tunnel counts twice, as it keeps a second one open towards the origin."""
-        return len(self.connections) + len(self.tunnels)
+        return len(self.connections) + len(self.shaking) + len(self.tunnels)
 
     def drain(self) -> None:
         """The worker ends: answers say ``Connection: close`` from now on."""

@@ -70,6 +70,8 @@ class VisitorConnection(Receiving):
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else None
         self.tls = transport.get_extra_info("sslcontext") is not None
+        if self.tls:
+            self.door.shaking.discard(self)
         self.door.wheel.watch(self, self.door.visitors.head)
         if self.door.draining:
             self.closing = True
