@@ -52,7 +52,7 @@ class Group:
     def knocked(self, turn: int) -> None:
         """One who was called came for the first time."""
         for call in self.calls:
-            if call.after < turn <= call.upto:
+            if call.upto - call.count < turn <= call.upto:
                 call.knocked += 1
                 return
         self.came += 1
@@ -82,13 +82,24 @@ class Groups:
         """Members who were called, and may come any moment."""
         return sum(len(group.called) for group in self.known) if self.known else 0
 
+    def add(self, tag: int) -> Group:
+        self.known.append(Group(tag))
+        return self.known[-1]
+
+    def recall(self, tag: int, turn: int, terms: Terms) -> Group | None:
+        """The group of one who has a turn. One that the store has forgotten is there again, and that turn counts as called:
+        who is invited from now on comes behind it. None: the room has no such group any more."""
+        group = self.of(tag)
+        if group is None and any(tag_of(name) == tag for name, _ in terms.groups):
+            group = self.add(tag)
+        if group is not None and turn > group.last == group.serving:
+            group.last = group.serving = turn
+        return group
+
     def invite(self, tag: int, id_: str) -> int:
         """A new turn of a ticket, instead of one that it may have had."""
         self.drop(id_)
-        group = self.of(tag)
-        if group is None:
-            group = Group(tag)
-            self.known.append(group)
+        group = self.of(tag) or self.add(tag)
         group.last += 1
         group.invited[id_] = tag * LANE + group.last
         return group.last

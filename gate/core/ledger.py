@@ -141,8 +141,7 @@ class Ledger(Room):
 
         first, group = False, None
         if number >= GROUPED:
-            group = self.groups.of(group_turn(number)[0])
-            found = self._place_in_group(terms, id_, number)
+            group, found = self._place_in_group(terms, id_, number)
             if found is None:
                 wait = 20 * SECOND
                 if terms.step > 0 and group is not None:
@@ -355,20 +354,19 @@ class Ledger(Room):
             return base + min(number - base, 2**20 - 1) / 2**21
         return float(turn)
 
-    def _place_in_group(self, terms: Terms, id_: str, number: int) -> float | None:
-        """The place of a group's member at the door; None: not called. One whose group, or whose turn in it, the store has
-        forgotten is called; without its group it stands in front."""
+    def _place_in_group(self, terms: Terms, id_: str, number: int) -> tuple[Group | None, float | None]:
+        """A member's group and its place at the door; None: not called. One whose turn the store has forgotten is called; one
+        whose group the room has no more stands in front."""
         tag, turn = group_turn(number)
+        group = self.groups.recall(tag, turn, terms)
 
         def is_called() -> bool:
-            group = self.groups.of(tag)
             return group is None or turn <= group.serving or turn > group.last
 
         if not is_called():
             self._call_ahead(terms)
         if not is_called():
-            return None
-        group = self.groups.of(tag)
+            return group, None
         self.groups.drop(id_)
         if group is not None and group.called.pop(id_, None) is not None:
             group.knocked(turn)
@@ -376,7 +374,7 @@ class Ledger(Room):
             self._put(id_, self._in_front() if group is None else float(lane_of(group, terms)[0] + turn))
         if group is not None and group.credit >= 1:
             self._promote(group, terms)
-        return self._places[id_]
+        return group, self._places[id_]
 
     def _is_forgotten(self, id_: str, terms: Terms) -> bool:
         """It has not been at the door for as long as the room's grace."""

@@ -44,9 +44,11 @@ class Sale:
         self.waiting[ticket.id] = ticket, self.now + self.rng.randrange(3 * SECOND)
 
     def _called(self, ticket):
-        tag = group_turn(ticket.number)[0]
-        group = self.ledger.groups.of(tag) if ticket.id.split()[0] != "common" else None
-        return ticket.number <= self.ledger.serving if group is None else group_turn(ticket.number)[1] <= group.serving
+        if ticket.id.startswith("common"):
+            return ticket.number <= self.ledger.serving
+        tag, turn = group_turn(ticket.number)
+        group = self.ledger.groups.of(tag)
+        return group is None or turn <= group.serving or turn > group.last
 
     def run(self, seconds):
         end = self.now + seconds * SECOND
@@ -226,14 +228,35 @@ def test_an_epoch_that_turns_calls_nobody_and_a_turn_that_was_forgotten_is_calle
     assert [id_ for _, id_ in ledger._door] == ["m200"]
 
 
-def test_a_member_whose_group_the_store_forgot_stands_in_front():
+def test_a_group_has_its_share_after_the_store_has_lost_everything():
+    sale = Sale((("members", 0.3),))
+    sale.join(900)
+    sale.invite("members", 500)
+    sale.run(20)
+    known, lost = sale.ledger.remembered(), Ledger()
+    lost.tick(sale.now, sale.terms, known)
+    sale.ledger = lost
+    sale.run(60)
+    assert sale.shares(30, 80)["members"] == pytest.approx(0.3, abs=0.05)
+    assert len([at for at, _ in sale.entered if 30 <= at < 80]) >= 0.95 * 50 * 10
+    before = {who for who in sale.waiting if who.startswith("members")}
+    sale.invite("members", 20)
+    sale.run(100)
+    order = [who for _, who in sale.entered if who.startswith("members")]
+    assert before
+    assert max(order.index(who) for who in before) < len(order) - 20, "who was invited later comes later"
+
+
+def test_of_a_member_whom_the_store_forgot_only_one_of_a_group_that_is_gone_stands_in_front():
     terms = Terms(1, 1, groups=(("members", 0.3),))
     old = Ledger()
     old.tick(NOW, terms, NOTHING)
     old.lease(NOW, terms, NOTHING, 1000)
     number, epoch = old.invite(NOW, terms, NOTHING, "a", tag_of("members"), "spring", 0)
-    new = Ledger()
-    new.tick(NOW, terms, old.remembered())
-    word = new.claim(NOW, terms, old.remembered(), Ticket("r", epoch, number, 0, "a"))
-    assert word.status == "waiting"
-    assert new._door[0][1] == "a"
+    for groups, in_front in (((("members", 0.3),), False), ((("staff", 0.3),), True)):
+        new, now = Ledger(), replace(terms, groups=groups)
+        new.tick(NOW, now, old.remembered())
+        assert new.claim(NOW, now, old.remembered(), Ticket("r", epoch, number, 0, "a")).status == "waiting"
+        ((place, id_),) = new._door
+        assert id_ == "a"
+        assert (place < 1) == in_front

@@ -149,6 +149,19 @@ STEPS = st.one_of(
         ("tick", 0),
     ],
 )
+# members of before a loss, of a group that the room has and of one that it has no more
+@example(
+    terms=Terms(1, 60, groups=(("a", 0.3), ("b", 0.2))),
+    steps=[
+        ("lease", 40),
+        *[("invite", (0, group, 0, 1)) for group in "aaaaaabb"],
+        ("lose", False),
+        ("terms", Terms(1, 60, groups=(("a", 0.3),))),
+        *[("claim", who) for who in (5, 9, 4)],
+        *[("invite", (0, "a", 0, 1)) for _ in range(8)],
+        *[("claim", who) for who in (7, 12, 3, 8)],
+    ],
+)
 def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[tuple[str, Any]]) -> None:
     scripts, ledger, memory = Scripts(client), Ledger(OFFER), Remembered()
     tickets: list[Ticket] = []

@@ -37,12 +37,12 @@ local why = refusal()
 if why then return answer('waiting', '0', pause(why), pause(why), why) end
 if number <= line.drawn and tonumber(mine(5)) ~= line.drawn then return in_line(SECOND, SECOND) end -- drawn a moment ago
 
--- Is it called, and where does it stand? A member whose group, or whose turn in it, the store has
--- forgotten is called; without its group it stands in front.
+-- Is it called, and where does it stand? A member whose turn the store has forgotten is called; one whose group the room has no
+-- more stands in front.
 local place, first, group = turn_of, false, nil
 if number >= GROUPED then
   local turn_there = math.floor((number - GROUPED) / 1024)
-  group = group_of((number - GROUPED) % 1024)
+  group = recall_group((number - GROUPED) % 1024, turn_there)
   local function is_called() return not group or turn_there <= group.serving or turn_there > group.last end
   if not is_called() then call_ahead() end
   if not is_called() then

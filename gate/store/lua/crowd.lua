@@ -281,6 +281,19 @@ local function new_group(tag)
   return group
 end
 
+-- The group of one who has a turn. One that the store has forgotten is there again, and that turn counts as called: who is invited
+-- from now on comes behind it. nil: the room has no such group any more.
+local function recall_group(tag, turn_there)
+  local group = group_of(tag)
+  for _, each in ipairs(SHARES) do
+    if not group and each.tag == tag then group = new_group(tag) end
+  end
+  if group and turn_there > group.last and group.last == group.serving then
+    group.last, group.serving = turn_there, turn_there
+  end
+  return group
+end
+
 -- Where the lane of a group begins, in the order of the groups that the room has, and its share.
 local function lane_of(group)
   for i, each in ipairs(SHARES) do
