@@ -30,6 +30,7 @@ LINE_RETRY = 2.0
 HICCUP = 0.5  # seconds for which a question to a store that was just lost waits for it, and is put once more
 LATE = 0.25  # seconds; an answer that took longer says what was true then, and is asked for again
 SEAT_SLACK = 2.0  # seconds a seat outlives its pass in the store
+APART = 1.0  # seconds that two clocks may differ, which that slack is for; beyond it times are told by each one's own
 NOTED_EVERY = 0.5  # seconds between two batches of tickets that were seen again,
 NOTED_MOST = 2000  # each of no more than so many;
 NOTED_KEPT = 200_000  # and so many are kept while the store is away
@@ -98,7 +99,7 @@ class _Asked:
 
 
 class Line:
-    """One per room and worker. ``clock``: Unix time, seconds; used for the age of blocks and tickets only."""
+    """One per room and worker. ``clock``: Unix time, seconds; by it blocks and tickets age, and passes end."""
 
     def __init__(
         self, link: Link, name: str, *, new_id: Callable[[], str], clock: Callable[[], float] = time.time, memory: Memory
@@ -119,6 +120,7 @@ class Line:
         self._revoked: dict[str, float] = {}  # pass id -> store's time until which to keep it
         self._since = "0"
         self._throughput = Throughput()
+        self._ahead = 0.0  # seconds that the store's clock is ahead of ours, where they are plainly apart
         self._heard = float("-inf")  # when the last call that was answered was sent; the loop's clock
         self._offer = secrets.token_hex(SEED_BYTES)
         self._noted: set[int] = set()  # numbers of tickets that were seen again
@@ -213,7 +215,7 @@ class Line:
         """The seat's new expiry (Unix time), or None: revoked. Raises :class:`StoreUnavailable`."""
         self._terms = terms
         (expires,) = await self._run("renew", terms, pass_id)
-        return int(expires) / 1e6 if int(expires) else None
+        return int(expires) / 1e6 - self._ahead if int(expires) else None
 
     async def release(self, pass_id: str) -> bool:
         """Frees the seat and revokes the pass, also where the seat was unknown (then False).
@@ -233,7 +235,8 @@ class Line:
 
         Raises :class:`StoreUnavailable`.
         """
-        each = [part for one in admitted for part in (one.id, one.epoch, one.number, round(one.expires * 1e6))]
+        ends = (round((one.expires + self._ahead) * 1e6) for one in admitted)
+        each = [part for one, end in zip(admitted, ends, strict=True) for part in (one.id, one.epoch, one.number, end)]
         (news,) = await self._run("adopt", terms, called, max(through, self.state.through), round(hold * 1e6), *each)
         return int(news)
 
@@ -391,7 +394,7 @@ class Line:
         match status:
             case b"entered":
                 why = Reason.PASS if reason == b"pass" else Reason.ADMITTED
-                return Entry("entered", ticket, expires=int(expires) / 1e6, reason=why)
+                return Entry("entered", ticket, expires=int(expires) / 1e6 - self._ahead, reason=why)
             case b"spent":
                 return Entry("spent", ticket)
             case b"full":
@@ -401,6 +404,8 @@ class Line:
     async def _run(self, name: str, terms: Terms, *args: str | int) -> list[bytes]:
         told = await self._put(name, terms, *args)
         state, rest = read_state(told)
+        ahead = state.now - self._clock()
+        self._ahead = ahead if abs(ahead) > APART else 0.0
         mine = self.state
         if state.birth != mine.birth or (state.epoch, state.last, state.admitted) >= (mine.epoch, mine.last, mine.admitted):
             # else: an older answer, overtaken on the way

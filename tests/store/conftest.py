@@ -3,7 +3,8 @@
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,8 @@ def room() -> str:
     return f"r{secrets.token_hex(6)}"
 
 
-def make_line(link: Link, room: str, memory: Memory | None = None) -> Line:
-    return Line(link, room, new_id=lambda: new_id(secrets.token_bytes), memory=memory or Memory())
+def make_line(link: Link, room: str, memory: Memory | None = None, clock: Callable[[], float] = time.time) -> Line:
+    return Line(link, room, new_id=lambda: new_id(secrets.token_bytes), clock=clock, memory=memory or Memory())
 
 
 @pytest.fixture

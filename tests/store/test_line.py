@@ -161,6 +161,16 @@ async def test_the_line_is_served_in_order(line: Line) -> None:
     assert (await line.claim(tickets[0], QUICK, patience=0)).status == "entered"
 
 
+@pytest.mark.parametrize("behind", [-20.0, 20.0])
+async def test_a_pass_lives_as_long_as_its_seat_where_gate_and_store_are_apart(link: Link, room: str, behind: float) -> None:
+    line = make_line(link, room, clock=lambda: time.time() - behind)
+    entry = await line.join(TERMS)
+    again = await line.claim(entry.ticket, TERMS)
+    assert (entry.status, again.status) == ("entered", "entered")
+    assert again.expires == pytest.approx(entry.expires, abs=1)
+    assert entry.expires - (time.time() - behind) == pytest.approx(TERMS.session, abs=10), "by the clock that ends it"
+
+
 async def test_seats_are_renewed_released_and_then_gone(line: Line) -> None:
     entry = await line.join(TERMS)
     await let_pass(line, 100)
