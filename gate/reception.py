@@ -74,15 +74,15 @@ class Desk:
         return self._entrance.join_at_once(terms, view) or started(self._entrance.join(terms, view))
 
     def greeting(self, entry: Entry) -> "Greeting | None":
-        """What to answer to the one who got ``entry``. None: that is no place in line, and the request must be decided."""
+        """What to answer to the one who got ``entry``, where the desk was found open a moment ago. None: that is no place in
+        line, and the request must be decided."""
         if entry.status != "waiting":
             return None
         key = entry.reason, entry.retry_after
-        if not self.open():
-            return None
-        if key not in self._greetings:
-            self._greetings[key] = self._greet(entry)
-        return self._greetings[key]
+        greeting = self._greetings.get(key)
+        if greeting is None and key not in self._greetings:
+            greeting = self._greetings[key] = self._greet(entry)
+        return greeting
 
     def decide(self, visit: Visit, entry: Entry) -> Decision:
         """The decision for one ``visit`` of this kind, who got ``entry``."""
@@ -109,7 +109,7 @@ class Greeting:
         room = decision.room or ""
         age = ticket_age(engine.snapshot.taken, engine.snapshot.rooms[room].opens)
         name, cookie = set_cookie("ticket", room, _GAP, age, secure=visit.scheme == "https")
-        self._own = b"%%b: %%b\r\n%b: %b\r\n" % (name, cookie.replace(_GAP.encode(), b"%b"))
+        self._own = b"retry-after: %%d\r\n%b: %b\r\n" % (name, cookie.replace(_GAP.encode(), b"%b"))
         self._welcome = engine.pages.welcome(visit, decision, engine.snapshot.rooms[room], engine.snapshot.taken, to)
         self.status = self._welcome.status
         self.fields: Fields = (*self._welcome.fields, (b"gate-decision", decision.label.encode()))
@@ -117,5 +117,5 @@ class Greeting:
     def answer(self, ticket: Ticket) -> tuple[bytes, bytes]:
         """The lines of the head that are the visitor's own, and the body."""
         self._tally.count += 1
-        (name, seconds), body = self._welcome.fill(ticket)
-        return self._own % (name, seconds, self._keyring.ticket_token(ticket)), body
+        seconds, body = self._welcome.fill(ticket)
+        return self._own % (seconds, self._keyring.ticket_token(ticket)), body

@@ -88,7 +88,8 @@ class Marks:
 
     def __init__(self, keys: Sequence[bytes], salt: bytes) -> None:
         derived = [hmac.digest(key, salt, "sha256") for key in reversed(keys)]
-        self._macs = [hmac.new(key, digestmod="sha256") for key in derived]  # a copy is cheaper than to begin with the key
+        macs = [hmac.new(key, digestmod="sha256") for key in derived]  # a copy is cheaper than to begin with the key,
+        self._macs = [getattr(mac, "_hmac", None) or mac for mac in macs]  # and without its wrapper in Python cheaper still
 
     def mark(self, text: bytes) -> bytes:
         mac = self._macs[0].copy()

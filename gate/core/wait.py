@@ -68,7 +68,8 @@ class Outlook:
         no token there takes one of those that are still to come, and so does the visitor."""
         if self.pace is None:
             return None, None
-        return max(0, ahead + 1 - self.free) * self.pace[0], (ahead + 1) * self.pace[1]
+        least, most = self.pace
+        return max(0, ahead + 1 - self.free) * least, (ahead + 1) * most
 
 
 def outlook_of(view: RoomView) -> Outlook:
@@ -82,16 +83,17 @@ def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> 
     ``serving`` less those at the door is the number up to which everybody is through or gone. It does not move back when
     more visitors are called, so neither does the place. Whoever counts many places in one ``view`` makes its ``outlook`` once.
     """
-    if ticket.number >= GROUPED:
+    number, epoch = ticket.number, ticket.epoch
+    if number >= GROUPED:
         return _place_in_group(ticket, view)
-    if ticket.number >= AWAY or ticket.epoch > view.epoch or (view.draw and is_undrawn(ticket, view)):
+    if number >= AWAY or epoch > view.epoch or (view.draw and is_undrawn(ticket, view)):
         return None
-    forgotten = view.has_forgotten(ticket.number, ticket.epoch)
-    number = view.base + 1 if forgotten else view.turn_of(ticket.number)
-    called = forgotten or number <= view.serving
+    forgotten = epoch < view.epoch and view.has_forgotten(number, epoch)
+    turn = view.base + 1 if forgotten else view.turn_of(number) if view.drawn else number
     outlook = outlook or outlook_of(view)
-    ahead = max(0, number - 1 - view.serving + outlook.at_door)
-    return Place(ahead, called, *outlook.wait(ahead))
+    ahead = max(0, turn - 1 - view.serving + outlook.at_door)
+    low, high = outlook.wait(ahead)
+    return Place(ahead, forgotten or turn <= view.serving, low, high)
 
 
 def _place_in_group(ticket: Ticket, view: RoomView) -> Place | None:

@@ -158,7 +158,10 @@ class Line:
             return None
         now = self._clock()
         found = self._block.take(now)
-        return None if found is None else self._waits(self._new_id(), *found, terms, now)
+        if found is None:
+            return None
+        number, epoch = found
+        return self._waits(self._new_id(), number, epoch, terms, now)
 
     async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = HOLD_MOST) -> Entry:
         """A called ticket wants its pass; the same ticket gets the same answer, and pays once. However many ask with it at the
@@ -353,10 +356,8 @@ class Line:
 
     def _refusal(self, terms: Terms, now: float) -> Reason | None:
         """Why nobody enters now, by this machine's clock; what the scripts ask the store's."""
-        if terms.mode is RoomMode.HOLD:
-            return Reason.HOLD
-        if terms.mode is RoomMode.CLOSED:
-            return Reason.ROOM_CLOSED
+        if not terms.admits:
+            return Reason.HOLD if terms.mode is RoomMode.HOLD else Reason.ROOM_CLOSED
         return Reason.NOT_OPEN if now < terms.opens else Reason.SALE_OVER if now >= terms.closes else None
 
     async def _tell_present(self, terms: Terms) -> None:

@@ -32,9 +32,14 @@ def to_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def whole(seconds: float) -> int:
+    """As ``Retry-After`` says them (RFC 9110 section 10.2.3), never 0."""
+    return max(1, math.ceil(seconds))
+
+
 def retry_field(seconds: float) -> tuple[bytes, bytes]:
-    """``Retry-After`` in whole seconds, never 0 (RFC 9110 section 10.2.3)."""
-    return b"retry-after", b"%d" % max(1, math.ceil(seconds))
+    """``Retry-After``."""
+    return b"retry-after", b"%d" % whole(seconds)
 
 
 def problem(

@@ -1,7 +1,7 @@
 """The languages of the pages: gettext catalogues, plural forms, direction of writing, and which one a visitor gets."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -74,8 +74,11 @@ class Language:
             found[self.form_of(n)] = self.ngettext(one, many, n)
         return found
 
-    def form_of(self, n: int) -> int:
-        return int(self.translations.plural(n))  # type: ignore[attr-defined]  # set by GNUTranslations._parse
+    @cached_property
+    def form_of(self) -> Callable[[int], int]:
+        """Which plural form a number takes."""
+        rule: Callable[[int], int] = self.translations.plural  # type: ignore[attr-defined]  # set by GNUTranslations._parse
+        return rule
 
     # ---- the two sentences that hold numbers
 

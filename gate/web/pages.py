@@ -19,7 +19,7 @@ from gate.core.wait import outlook_of
 from gate.core.words import Reason
 from gate.web import sentences
 from gate.web.artwork import Artwork
-from gate.web.documents import JSON, PRIVATE, problem, retry_field, text, to_json
+from gate.web.documents import JSON, PRIVATE, problem, retry_field, text, to_json, whole
 from gate.web.forms import KeptForm
 from gate.web.languages import Language
 from gate.web.links import way_back
@@ -306,8 +306,8 @@ class Welcome:
         self.status = pages.settings.rooms[view.name].status
         self.fields: Fields = (*PRIVATE, *(JSON if self._leaves is None else pages.line_fields(self._language)))
 
-    def fill(self, ticket: Ticket) -> tuple[tuple[bytes, bytes], bytes]:
-        """The Retry-After field and the body for the holder of ``ticket``."""
+    def fill(self, ticket: Ticket) -> tuple[int, bytes]:
+        """When to come back, in seconds, and the body for the holder of ``ticket``."""
         seen = standing(self._decision, self._view, self._pages.draw(), ticket, self._outlook)
         if self._leaves is None:
             body = to_json(self._pages.document(self._language, seen, self._decision, self._view))
@@ -317,7 +317,7 @@ class Welcome:
                 leaf = self._pages.sheet(self._language, self._view, seen, self._decision.reason).to(self._to)
                 self._leaves[seen.state] = leaf
             body = leaf.fill(seen, self._view, self._now)
-        return retry_field(seen.retry_after), body
+        return whole(seen.retry_after), body
 
 
 def _will_draw(view: RoomView) -> bool:

@@ -6,9 +6,9 @@ from html import escape
 from gate.core.instants import format_instant
 from gate.core.snapshot import RoomView
 from gate.core.visit import Visit
-from gate.core.wait import Span, span_of
+from gate.core.wait import span_of
 from gate.web import sentences
-from gate.web.documents import text
+from gate.web.documents import text, whole
 from gate.web.languages import Language
 from gate.web.links import again_link, way_back
 from gate.web.standing import Standing
@@ -66,11 +66,12 @@ class Sheet:
         self._group = escape(language.group)
         self._head = language.text(sentences.HEADS[state])
         self._title = text(self._head)
+        self._titled = b") %b" % self._title
         self._wait = text(language.text(sentences.WAIT)).partition(b"{span}")
-        self._spans: dict[Span, bytes] = {}
+        self._spans: dict[tuple[int, int, int], bytes] = {}
         self._places = [_place(form) for form in language.ahead_forms]
         self._next = b"<strong>%b</strong>" % text(language.ahead(0))
-        self._left, self._few, self._here, self._drawn, self._keep, self._numbered = (
+        self._left, self._few, self._here, self._drawn, self._keep, numbered = (
             text(language.text(sentence))
             for sentence in (
                 sentences.LEFT,
@@ -81,6 +82,8 @@ class Sheet:
                 sentences.NUMBERED,
             )
         )
+        before, _, self._numbered = numbered.partition(b"{n}")
+        self._number_kept = b"%b<br>%b" % (self._keep, before)
         self._sent = {"": b"", **{each: _SENT % text(language.text(said)) for each, said in sentences.SENT.items()}}
         self._facts = b'data-room="%b" data-state="%b" ' % (view.name.encode(), state.encode())
         draw = draw_of(view)
@@ -108,31 +111,34 @@ class Sheet:
     def fill(self, pieces: list[bytes], seen: Standing, view: RoomView, now: float, to: Return) -> bytes:
         """See :meth:`Leaf.fill`. ``pieces`` are what stands around the gaps. What is not so is left out, not only hidden: there
         are browsers without style sheets."""
-        ahead, number, seconds = seen.ahead if self._placed else None, seen.number or 0, math.ceil(seen.retry_after) or 1
+        _, number, turn, epoch, ahead, wait, retry_after = seen
+        if not self._placed:
+            ahead = None
         card = self._placed and (ahead is not None or self._early)
-        people = self._number(ahead or 0)
+        seconds = whole(retry_after)
+        people = self._number(ahead) if ahead else b""
         facts = b'%bdata-number="%d" data-turn="%d" data-epoch="%d" data-ahead="%b" data-in="%b" data-again="%b"' % (
             self._facts,
-            number,
-            seen.turn or 0,
-            seen.epoch or 0,
+            number or 0,
+            turn or 0,
+            epoch or 0,
             b"" if ahead is None else b"%d" % ahead,
-            str(seen.retry_after).encode(),
+            str(retry_after).encode(),
             to.again,
         )
         if self._early:
             facts += b' data-until="%d"' % max(0, math.ceil(view.opens - now))
         parts = pieces.copy()  # of every two, the first is one of them, and the other a gap
         parts[1::2] = (
-            b"(%b) %b" % (people, self._title) if self._lined and ahead else self._title,
+            b"(" + people + self._titled if self._lined and ahead else self._title,
             _NEVER if to.refresh is None else b"%d%b" % (seconds if seconds > 1 else 2, to.refresh),
             facts,
             b"" if card else _HIDDEN,
             b"" if ahead is None else self._place(ahead, people),
-            self._span(seen.wait) if card and self._lined and seen.wait is not None else b"",
+            self._span(*wait) if card and self._lined and wait is not None else b"",
             self._more(seen, view) if card and (view.draw or view.left is not None) else b"",
             b"%d" % seconds,
-            self._kept(number) if seen.epoch and self._keeps else b"",
+            self._kept(number) if epoch and self._keeps else b"",
         )
         return b"".join(parts)
 
@@ -147,9 +153,9 @@ class Sheet:
             parts.append(self._few if seen.ahead > view.left else self._left.replace(b"{n}", self._number(view.left)))
         return b" ".join(parts)
 
-    def _kept(self, number: int) -> bytes:
+    def _kept(self, number: int | None) -> bytes:
         """That the place is kept, and its number, where it has one."""
-        return b"%b<br>%b" % (self._keep, self._numbered.replace(b"{n}", self._number(number))) if number else self._keep
+        return self._number_kept + self._number(number) + self._numbered if number else self._keep
 
     def _number(self, n: int) -> bytes:
         return f"{n:,}".replace(",", self._group).encode()
@@ -158,14 +164,16 @@ class Sheet:
         if not ahead:
             return self._next
         before, after = self._places[self._language.form_of(ahead)]
-        return before if after is None else b"%b<b>%b</b>%b" % (before, number, after)
+        return before if after is None else before + number + after
 
-    def _span(self, wait: tuple[int, int]) -> bytes:
-        span = span_of(*wait)
-        said = self._spans.get(span)
+    def _span(self, low: int, high: int) -> bytes:
+        """The wait in words. They are the same for all within a minute, or an hour where the wait is long."""
+        unit = 3600 if high > 5400 else 60
+        within = unit, low // unit, -high // unit
+        said = self._spans.get(within)
         if said is None:
             before, _, after = self._wait
-            said = self._spans[span] = before + text(self._language.span(span)) + after
+            said = self._spans[within] = before + text(self._language.span(span_of(low, high))) + after
         return said
 
 
@@ -187,4 +195,4 @@ class Leaf:
 def _place(form: str) -> tuple[bytes, bytes | None]:
     """A plural form of the sentence about those ahead, before and after its number; not all forms have one."""
     before, number, after = escape(form).partition("{n}")
-    return (before.encode(), after.encode()) if number else (f"<strong>{before}</strong>".encode(), None)
+    return (f"{before}<b>".encode(), f"</b>{after}".encode()) if number else (f"<strong>{before}</strong>".encode(), None)

@@ -12,6 +12,7 @@ from gate.web import sentences
 
 RETRY = {"closed": 30.0, "sold-out": 30.0, "over": 300.0}  # seconds
 JITTER = 0.3  # a time to come back is stretched by up to this share, so that nobody comes back together
+_DUE = frozenset({Reason.RATE, Reason.ACTIVE})  # the reasons for which the store says when a token is due
 
 
 class Standing(NamedTuple):
@@ -36,16 +37,17 @@ def standing(
     ticket = ticket or decision.ticket
     if ticket is None:
         state = state_of(decision, None)
-        return Standing(state, None, None, None, None, None, round(retry_after(decision, None, state, draw), 2))
+        return Standing(state, None, None, None, None, None, _hundredths(retry_after(decision, None, state, draw)))
     place = place_of(ticket, view, outlook)
     state = state_of(decision, place)
-    wait = None
-    if place is not None and place.low is not None and place.high is not None and state in ("line", "called"):
-        wait = round(place.low), round(place.high)
     number = ticket.number if ticket.number < AWAY else None
-    turn = None if place is None or number is None else view.turn_of(number) if view.drawn else number
-    ahead = place.ahead if place is not None else None
-    return Standing(state, number, turn, ticket.epoch, ahead, wait, round(retry_after(decision, place, state, draw), 2))
+    again = _hundredths(retry_after(decision, place, state, draw))
+    if place is None:
+        return Standing(state, number, None, ticket.epoch, None, None, again)
+    ahead, _, low, high = place
+    wait = (round(low), round(high)) if low is not None and high is not None and state in ("line", "called") else None
+    turn = view.turn_of(number) if number is not None and view.drawn else number
+    return Standing(state, number, turn, ticket.epoch, ahead, wait, again)
 
 
 def document(seen: Standing, decision: Decision, view: RoomView, grace: float, heading: str, detail: str) -> dict[str, Any]:
@@ -74,14 +76,18 @@ def document(seen: Standing, decision: Decision, view: RoomView, grace: float, h
 
 def retry_after(decision: Decision, place: Place | None, state: str, draw: float) -> float:
     """Seconds. What the store says is when a token is due, so that is kept; all else is spread out."""
-    if decision.retry_after is not None and (state == "called" or decision.reason in (Reason.RATE, Reason.ACTIVE)):
+    if decision.retry_after is not None and (state == "called" or decision.reason in _DUE):
         return decision.retry_after
-    if (
-        state == "line" and place is not None and place.low is not None
-    ):  # the store speaks of the token after this one's, not of this place in line
-        return ask_again(place.low, draw)
+    low = place.low if place is not None else None
+    if state == "line" and low is not None:  # the store speaks of the token after this one's, not of this place in line
+        return ask_again(low, draw)
     wanted = RETRY.get(state, decision.retry_after)
-    return ask_again(place.low if place else None, draw) if wanted is None else wanted * (1 + JITTER * draw)
+    return ask_again(low, draw) if wanted is None else wanted * (1 + JITTER * draw)
+
+
+def _hundredths(seconds: float) -> float:
+    """Rounded to them, in half the time of ``round``, which is exact where two are equally near."""
+    return int(100 * seconds + 0.5) / 100
 
 
 def state_of(decision: Decision, place: Place | None) -> str:

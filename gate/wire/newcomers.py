@@ -79,7 +79,10 @@ class Newcomers:
         try:
             entry = await pending
             if visitor.serves(head):
-                self._answer(visitor, head, counter, entry)
+                if counter.desk.open():
+                    self._answer(visitor, head, counter, entry)
+                else:
+                    self._door.entered(visitor, head, counter.desk, entry)
         except Exception:
             self._door.broken(visitor, head)
 
