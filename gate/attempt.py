@@ -1,4 +1,4 @@
-"""Requests at the origin, from just before one goes out until the head of its answer is there.
+"""Requests at the origin, from just before one goes out (one with a body: its end) until the head of its answer is there.
 
 On the way it is told to the overload, the health and the route's breaker what they need to know.
 """

@@ -73,7 +73,8 @@ class Visitors(Model):
     keep_alive: Duration = 15.0
     """How long a connection stays open between two requests."""
     body_rate: Size = 500
-    """Bytes per second a request body must come at, measured over ten seconds."""
+    """Bytes per second a request body must come at, measured over ten seconds; eight times as many while connections to the
+    origin are short."""
     stall: Duration = 30.0
     """A visitor who takes nothing of the answer for so long is cut off."""
     max_head: Size = 16 << 10

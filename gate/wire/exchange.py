@@ -28,6 +28,7 @@ from gate.wire.tunnel import Tunnel
 if TYPE_CHECKING:
     from gate.wire.contract import Attempt
     from gate.wire.door import Door
+    from gate.wire.origin import Server
     from gate.wire.protocol import VisitorConnection
     from gate.wire.reply import Reply
     from gate.wire.upstream import OriginConnection
@@ -47,9 +48,11 @@ class Exchange:
         "_decision",
         "_door",
         "_limit",
+        "_queued",
         "_request",
         "_retried",
         "_server",
+        "_settled",
         "_since",
         "_uploaded",
         "_visit",
@@ -79,7 +82,8 @@ class Exchange:
         self._request = request
         self._visit = visit
         self._connection: OriginConnection | None = None
-        self._attempt: Attempt | None = None  # until it is over
+        self._attempt: Attempt | None = None  # from when the request is whole until it is over
+        self._server: Server | None
         self.held = self.gone = self._retried = self._chunked = False
         self._uploaded = 0
         self.sent = head.common.length == 0
@@ -89,18 +93,30 @@ class Exchange:
     def start(self) -> None:
         """Go to the origin."""
         door = self._door
-        self._since = since = door.engine.ticks()
-        self._attempt = self._way.lane.start(since)
         if self.sent:
+            self._since = since = door.engine.ticks()
+            self._attempt = self._way.lane.start(since)
             self._visitor.job = self
-        else:
-            route = self._decision.route
-            self._limit = door.body_limit if route is None else route.body
-            self._visitor.take(self)
-            if self.gone:
-                return
-        origins = door.origin
-        server = self._server = origins.only or origins.choose()
+            origins = door.origin
+            server = self._server = origins.only or origins.choose()
+            connection = server.take(self, self.method in IDEMPOTENT)
+            if connection is not None:
+                self.connected(connection)
+            return
+        self._server, self._settled, self._queued = None, False, False
+        route = self._decision.route
+        self._limit = door.body_limit if route is None else route.body
+        self._visitor.take(self)
+        uploads = door.origin.uploads
+        if not self.gone and self._server is None and not self._queued and not uploads.begin_at_once(self):
+            uploads.gather(self, len(self._request))
+
+    def begin(self, server: "Server") -> None:
+        """Take a connection, with what there is of the body."""
+        self._door.origin.uploads.forget(self)
+        if not self.sent:
+            server.unfinished.add(self)
+        self._server = server
         connection = server.take(self, self.method in IDEMPOTENT)
         if connection is not None:
             self.connected(connection)
@@ -133,16 +149,43 @@ class Exchange:
             self._visitor.refuse(refusal, self._visitor.head)
             return
         self.sent = ended
+        if ended and not self._settled:  # how long the visitor took for it is no wait for the origin
+            self._since = since = self._door.engine.ticks()
+            self._attempt = self._way.lane.start(since)
         framed = body_bytes(data, chunked=self._visitor.head.length == CHUNKED, ended=ended)
         connection = self._connection
         if connection is None:
             self._request += framed
-            if not ended and len(self._request) > HIGH_WATER:
+            enough = len(self._request) > HIGH_WATER
+            if not ended and enough:
                 self._visitor.hold_upload(True)
+            if self._server is None and not self._queued:
+                self._gather(enough)
         else:
             connection.transport.write(framed)
             if ended:
                 connection.expect(self._way.first_byte)
+
+    def _gather(self, enough: bool) -> None:
+        """No connection is taken yet: is it time? ``enough``: no more is gathered."""
+        origins = self._door.origin
+        if self.sent:
+            self.begin(origins.choose())
+        elif not enough:
+            origins.uploads.gather(self, len(self._request))
+        else:
+            self._queued = True
+            origins.uploads.queue(self)
+
+    @property
+    def uploading(self) -> bool:
+        """It keeps a connection, or will get one, and its body is not whole."""
+        return not (self.sent or self.gone) and (self._connection is not None or not self._settled)
+
+    def too_slow(self) -> None:
+        """There is no room for what there is of the body."""
+        refusal = Refusal(408, Reason.MALFORMED, "the body came too slowly, with no connection to the origin to spare")
+        self._visitor.refuse(refusal, self._visitor.head)
 
     def upload_paused(self) -> None:
         """The origin takes no more; only now is it the one who is waited for."""
@@ -204,7 +247,11 @@ class Exchange:
 
     def _over(self) -> "Attempt":
         attempt, self._attempt = self._attempt, None
-        assert attempt is not None  # noqa: S101 - it is over once
+        if attempt is None:  # over before the body was whole
+            assert not self.sent  # noqa: S101 - it is over once
+            self._settled = True
+            self._since = since = self._door.engine.ticks()
+            attempt = self._way.lane.start(since)
         return attempt
 
     def _make_head(self, reply: "Reply") -> bytes:
@@ -267,10 +314,7 @@ class Exchange:
         origins = self._door.origin
         if trouble is Trouble.CONNECT and not self._retried and len(origins.servers) > 1:
             self._retried = True
-            server = self._server = origins.choose(self._server)
-            connection = server.take(self, self.method in IDEMPOTENT)
-            if connection is not None:
-                self.connected(connection)
+            self.begin(origins.choose(self._server))
             return
         self._fail(trouble)
 
@@ -279,6 +323,7 @@ class Exchange:
 
     def _fall_back(self, decision: Decision) -> None:
         self.gone = True
+        self._door.origin.uploads.forget(self)
         if self._visitor.account is not None:
             self._visitor.account.decision = decision
         self._visitor.respond(self._door.engine.answer(self._full_visit(), decision), job=self)
@@ -303,6 +348,7 @@ class Exchange:
         """The visitor is gone, or not served any further."""
         self.gone = True
         self._drop()
+        self._door.origin.uploads.forget(self)
         if self._attempt is not None:
             self._over().left()
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from gate.core.settings import Origin
 from gate.core.settle import Trouble
 from gate.wire.deadlines import Wheel
+from gate.wire.uploads import Upload, Uploads
 from gate.wire.upstream import OriginConnection
 
 IDLE: Final = 4.0  # seconds an unused connection is kept: less than the 5 s after which node closes it from its side
@@ -48,6 +49,7 @@ class Server:
         self.origins = origins
         self.idle: list[OriginConnection] = []
         self.total = 0  # connections open or being opened; tunnels are counted apart
+        self.unfinished: set[Upload] = set()  # have a connection, or will get one, for a body that is still to come
         self.up = True  # by the word of the health checks
         self.failures = 0  # failed connects in a row
         self.ejected_until = 0.0  # loop time
@@ -206,6 +208,7 @@ class Origins:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.only = self.servers[0] if len(self.servers) == 1 else None
         self._random: Callable[[list[Server], int], list[Server]] = random.Random().sample  # noqa: S311 - spreads load
+        self.uploads = Uploads(self)
         wheel.each_tick(self._tick)
         self._resolve_at = RESOLVE_EVERY
 
@@ -238,6 +241,7 @@ class Origins:
     def _tick(self, now: float) -> None:
         for server in self.servers:
             server.overdue(now)
+        self.uploads.tick(now)
         if now >= self._resolve_at:
             self._resolve_at = now + RESOLVE_EVERY
             self.spawn(self._resolve_all())

@@ -61,7 +61,8 @@ class Receiving(Answering):
         self._flow()
 
     def _check_pace(self) -> None:
-        if self._received - self._mark < self.door.visitors.body_rate * BODY_WINDOW:
+        least = self.door.visitors.body_rate * self.door.origin.uploads.haste(self.job)
+        if self._received - self._mark < least * BODY_WINDOW:
             self.refuse(Refusal(408, Reason.MALFORMED, "the body came too slowly"), self.head)
         else:
             self._mark = self._received
