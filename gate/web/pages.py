@@ -112,7 +112,8 @@ class Pages:
     ) -> Answer:
         language = self.language(visit)
         to = Return(visit, view.name, back, kept)
-        body = self.sheet(language, view, seen, decision.reason).to(to).fill(seen, view, now)
+        leaf = self.sheet(language, view, seen, decision.reason).to(to)
+        body = leaf.fill(seen, whole(seen.retry_after), view, now)
         return Answer(status, (*PRIVATE, retry_field(seen.retry_after), *self.line_fields(language)), body)
 
     def sheet(self, language: Language, view: RoomView, seen: Standing, reason: Reason) -> Sheet:
@@ -309,15 +310,14 @@ class Welcome:
     def fill(self, ticket: Ticket) -> tuple[int, bytes]:
         """When to come back, in seconds, and the body for the holder of ``ticket``."""
         seen = standing(self._decision, self._view, self._pages.draw(), ticket, self._outlook)
+        seconds = whole(seen.retry_after)
         if self._leaves is None:
-            body = to_json(self._pages.document(self._language, seen, self._decision, self._view))
-        else:
-            leaf = self._leaves.get(seen.state)
-            if leaf is None:
-                leaf = self._pages.sheet(self._language, self._view, seen, self._decision.reason).to(self._to)
-                self._leaves[seen.state] = leaf
-            body = leaf.fill(seen, self._view, self._now)
-        return whole(seen.retry_after), body
+            return seconds, to_json(self._pages.document(self._language, seen, self._decision, self._view))
+        leaf = self._leaves.get(seen.state)
+        if leaf is None:
+            leaf = self._pages.sheet(self._language, self._view, seen, self._decision.reason).to(self._to)
+            self._leaves[seen.state] = leaf
+        return seconds, leaf.fill(seen, seconds, self._view, self._now)
 
 
 def _will_draw(view: RoomView) -> bool:

@@ -8,7 +8,7 @@ from gate.core.snapshot import RoomView
 from gate.core.visit import Visit
 from gate.core.wait import span_of
 from gate.web import sentences
-from gate.web.documents import text, whole
+from gate.web.documents import text
 from gate.web.languages import Language
 from gate.web.links import again_link, way_back
 from gate.web.standing import Standing
@@ -108,14 +108,13 @@ class Sheet:
         gaps = {"sent": self._sent[to.sent], "back": to.back, "door": to.door, "resend": to.resend}
         return Leaf(self, self._page.with_filled(gaps).around(_GAPS), to)
 
-    def fill(self, pieces: list[bytes], seen: Standing, view: RoomView, now: float, to: Return) -> bytes:
+    def fill(self, pieces: list[bytes], seen: Standing, seconds: int, view: RoomView, now: float, to: Return) -> bytes:
         """See :meth:`Leaf.fill`. ``pieces`` are what stands around the gaps. What is not so is left out, not only hidden: there
         are browsers without style sheets."""
         _, number, turn, epoch, ahead, wait, retry_after = seen
         if not self._placed:
             ahead = None
         card = self._placed and (ahead is not None or self._early)
-        seconds = whole(retry_after)
         people = self._number(ahead) if ahead else b""
         facts = b'%bdata-number="%d" data-turn="%d" data-epoch="%d" data-ahead="%b" data-in="%b" data-again="%b"' % (
             self._facts,
@@ -187,9 +186,10 @@ class Leaf:
         self._pieces = pieces
         self._to = to
 
-    def fill(self, seen: Standing, view: RoomView, now: float) -> bytes:
-        """The page of a visitor who stands as ``seen`` in ``view`` at ``now`` (Unix time, seconds)."""
-        return self._sheet.fill(self._pieces, seen, view, now, self._to)
+    def fill(self, seen: Standing, seconds: int, view: RoomView, now: float) -> bytes:
+        """The page of a visitor who stands as ``seen`` in ``view`` at ``now`` (Unix time, seconds), and is asked to come back in
+        ``seconds``."""
+        return self._sheet.fill(self._pieces, seen, seconds, view, now, self._to)
 
 
 def _place(form: str) -> tuple[bytes, bytes | None]:
