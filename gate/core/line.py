@@ -108,6 +108,7 @@ class Remembered:
     drawn: int = 0
     seed: str = ""
     left: int | None = None
+    server: str = ""  # which one is asked, as it says itself (gate/store/server.py); "": unknown
 
 
 def is_over(joined: float, opens: float, now: float) -> bool:

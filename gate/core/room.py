@@ -31,6 +31,7 @@ class Room:
         self.offer = offer
         self.flow = 0.0  # admissions, those of long ago counting less
         self.base = 0  # the last number given before this epoch
+        self.server = ""  # on which this was written last: which run of it, and which history its data has
         self.epoch = self.last = self.serving = self.birth = self.skew = self.admitted = self.full = 0
         self.lost = self.lost_until = self.longest = 0
         self.drawn = 0  # -1: there was nobody to be drawn
@@ -129,6 +130,7 @@ class Room:
             self._be_born(terms, memory)
         else:
             stamp = self.bucket.stamp
+            lost = self._may_have_lost(memory, stamp - self.skew)
             self.t = now + self.skew
             if self.t < stamp:
                 self.skew += stamp - self.t
@@ -138,6 +140,8 @@ class Room:
                 self.t = stamp + memory.quiet
             if self._is_behind(memory):
                 self._catch_up(memory)
+            elif lost:
+                self._begin_anew(memory)
             if self.t < self.lost_until and now < self.birth + 2 * SECOND and 0 < memory.epoch < self.epoch:
                 self.lost = max(self.lost, memory.inside)  # this one had heard of more seats before the loss
             if self.epoch < memory.least:
@@ -195,7 +199,7 @@ class Room:
     def _be_born(self, terms: Terms, memory: Remembered) -> None:
         self.born = True
         self.t = self.birth = self.full = self.raw
-        self.epoch = max(1, memory.least)
+        self.epoch, self.server = max(1, memory.least), " ".join(memory.server.split()[:2])
         self.bucket = Bucket.full(terms.step, terms.cost, terms.burst, self.raw)
         if memory.epoch > 0:  # the store lost it: the bucket comes back empty, numbers go on, old seats are held free
             self.epoch, self.last, self.serving = memory.epoch, memory.last, memory.serving
@@ -223,6 +227,21 @@ class Room:
             self.left = memory.left
         self.presence.lose_sight(self.last)
         self._turn(memory.epoch + 1)
+
+    def _may_have_lost(self, memory: Remembered, written: int) -> bool:
+        """The line was last written, at ``written``, on another server: what that one said last may be lost without anybody
+        here knowing it, a replica's promotion or a restart. Not where the keys moved from one node of a cluster to another:
+        that loses nothing."""
+        before, words = self.server.split(), memory.server.split()
+        if not words or words[:2] == before:
+            return False
+        self.server = " ".join(words[:2])
+        return before != [] and words[0] != before[0] and (before[1] in words[1:3] or written < int(words[3]))
+
+    def _begin_anew(self, memory: Remembered) -> None:
+        """What was given since then may be given again: in another epoch, and tokens not at all."""
+        self.bucket.level, self.bucket.stamp = min(self.bucket.level, 0), self.t
+        self._turn(max(self.epoch + 1, memory.least))
 
     def _turn(self, epoch: int) -> None:
         """A new epoch: what is numbered from now on stands behind everything numbered so far."""

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from gate.core.store_url import FORMS, BadStoreUrl, mask_url, read_store_url
 from gate.store.cluster import Cluster
+from gate.store.server import Server
 
 Client = Any  # Redis and Cluster share no typed base with evalsha, execute_command and aclose
 
@@ -34,20 +34,20 @@ def open_client(url: str, password: str | None, *, timeout: float, connections: 
         options.setdefault("password", where.password)
         return Cluster(
             list(where.hosts),
-            lambda host, port: Redis(host=host, port=port, username=where.user, **options),
+            lambda host, port: Server(host=host, port=port, username=where.user, **options).meets_servers(in_cluster=True),
             patience=0.7 * timeout,
         )
     if where.scheme == "redis+sentinel":
         options.setdefault("password", where.password)
         sentinel: Any = Sentinels(where.hosts, sentinel_kwargs={**options, "password": None}, **options, username=where.user)
-        return sentinel.master_for(where.master, db=where.database)
+        return sentinel.master_for(where.master, redis_class=Server, db=where.database).meets_servers(in_cluster=False)
     try:
-        client = Redis.from_url(url, **options)
+        client: Any = Server.from_url(url, **options)
     except (ValueError, TypeError) as error:  # an option after the `?` that it does not know
         raise BadStoreUrl(f"{mask_url(url)!r} is not a store ({error}); write {FORMS}") from error
     if password is not None:  # from_url lets the URL win
         client.connection_pool.connection_kwargs["password"] = password
-    return client
+    return client.meets_servers(in_cluster=False)
 
 
 class Sentinels(Sentinel):

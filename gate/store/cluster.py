@@ -17,8 +17,10 @@ from redis.commands.core import AsyncScript
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
 
+from gate.store.server import steady
+
 Address = tuple[str, int]  # host, port
-Node = Any  # redis-py's Redis, most of which has no types
+Node = Any  # gate.store.server.Server; most of redis-py has no types
 STRAIGHT = 2  # so many times a command goes at once where it is sent
 PAUSE = 0.01  # seconds between two more tries, while its keys are on their way from one node to another
 
@@ -106,10 +108,14 @@ class Cluster:
         node = self._node(address)
         if not asking:
             return await node.execute_command(*args, **options)
-        both = node.pipeline(transaction=False)  # one connection: ASKING counts for the next command on it
-        both.execute_command("ASKING")
-        both.execute_command(*args, **options)
-        answer = (await both.execute(raise_on_error=False))[-1]
+
+        async def at_once() -> Any:
+            both = node.pipeline(transaction=False)  # one connection: ASKING counts for the next command on it
+            both.execute_command("ASKING")
+            both.execute_command(*node.named(args), **options)
+            return (await both.execute(raise_on_error=False))[-1]
+
+        answer = await steady(at_once)
         if isinstance(answer, Exception):
             raise answer
         return answer

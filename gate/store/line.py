@@ -21,6 +21,7 @@ from gate.core.standin import Admission
 from gate.core.words import Reason, RoomMode
 from gate.store.link import Link, StoreUnavailable
 from gate.store.memory import Memory
+from gate.store.server import THIS_SERVER
 
 AT_ONCE = 64  # newcomers who try to enter at the same moment; in a storm the others get numbers, which cost nothing
 HOLD = 2.0  # a token due within so many seconds is waited for in the gate; it comes later, when others come late,
@@ -44,7 +45,7 @@ def keys_of(room: str) -> list[str]:
 
 
 def arguments(terms: Terms, known: Remembered, offer: str = "") -> list[str | int | float | bytes]:
-    """ARGV 1 to 24 of every room script, as ``gate/store/lua/room.lua`` lists them. ``offer``: a seed for the draw."""
+    """ARGV 1 to 25 of every room script, as ``gate/store/lua/room.lua`` lists them. ``offer``: a seed for the draw."""
     closes = round(terms.closes * 1e6) if terms.closes < math.inf else 0
     groups = "".join(f"{tag_of(name)} {share!r};" for name, share in terms.groups)
     return [
@@ -52,6 +53,7 @@ def arguments(terms: Terms, known: Remembered, offer: str = "") -> list[str | in
         *(round(terms.opens * 1e6), closes, int(terms.draw), _or_none(terms.maximum), round(terms.grace * 1e6), groups),
         *(known.epoch, known.last, known.serving, known.inside, known.birth, known.least),
         *(known.drawn, known.seed, _or_none(known.left), known.admitted, known.quiet, offer if terms.draw else ""),
+        known.server,
     ]
 
 
@@ -431,7 +433,7 @@ class Line:
     async def _put_once(self, name: str, terms: Terms, *args: str | int) -> Any:
         sent = asyncio.get_running_loop().time()
         quiet = round((sent - self._heard) * 1e6) if math.isfinite(self._heard) else -1
-        known = replace(self.memory.of(self.name), quiet=quiet)
+        known = replace(self.memory.of(self.name), quiet=quiet, server=THIS_SERVER)
         told = await self.link.run(name, self._keys, [*arguments(terms, known, self._offer), *args])
         self._heard = max(self._heard, sent)
         return told

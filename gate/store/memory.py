@@ -96,7 +96,7 @@ class Memory:
 
 def _kept(room: Remembered) -> dict[str, Any]:
     """What outlives the process."""
-    return {name: value for name, value in asdict(room).items() if name != "quiet"}
+    return {name: value for name, value in asdict(room).items() if name not in ("quiet", "server")}
 
 
 def _highest(one: Remembered, other: Remembered) -> Remembered:

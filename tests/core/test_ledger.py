@@ -1,5 +1,6 @@
 """The laws of admission, on the pure ledger."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -475,3 +476,51 @@ class TestClock:
         assert word.expires == back + 60 * SECOND
         assert ledger.claim(back, terms, NOTHING, ticket(word, "a")).expires == word.expires
         assert ledger.renew(back + SECOND, terms, NOTHING, "a") == back + 61 * SECOND
+
+
+class TestAnotherServer:
+    """What the one before said last may be lost, and who comes first has not heard of it."""
+
+    TERMS = Terms(20, 1, burst=20)
+    MASTER, REPLICA = "a h 0 0", "b i h 0"  # run, history, the one it took over, start
+
+    def test_no_number_is_given_twice_after_a_failover(self):
+        ledger, master = Ledger(), Remembered(server=self.MASTER)
+        ledger.lease(NOW, self.TERMS, master, 10)
+        knows_it, not_yet = ledger.remembered(), ledger.remembered()
+        copy = deepcopy(ledger)
+        alices = ledger.lease(NOW + 1000, self.TERMS, replace(knows_it, server=self.MASTER), 64)
+        knows_it = ledger.remembered()
+        bobs = copy.lease(NOW + 2 * SECOND, self.TERMS, replace(not_yet, server=self.REPLICA), 128)
+        assert alices == (11, 1)
+        assert bobs == (11, 2)
+        copy.tick(NOW + 3 * SECOND, self.TERMS, replace(knows_it, server=self.REPLICA))
+        assert copy.epoch == 2
+
+    def test_no_token_is_given_twice(self):
+        ledger, copy = (Ledger() for _ in range(2))
+        for each in (ledger, copy):
+            each.tick(NOW, self.TERMS, Remembered(server=self.MASTER))
+        entered = [ledger.enter(NOW, self.TERMS, Remembered(server=self.MASTER), f"a{k}").status for k in range(20)]
+        replica = Remembered(server=self.REPLICA)
+        entered += [copy.enter(NOW + SECOND, self.TERMS, replica, f"b{k}").status for k in range(20)]
+        assert entered.count("entered") == 20
+
+    @pytest.mark.parametrize(
+        ("server", "epoch"),
+        [
+            ("a h 0 0", 1),  # the same
+            ("a i 0 0", 1),  # it has begun another history by itself
+            ("", 1),  # it does not say
+            ("b i h 0", 2),  # a replica that was promoted, asked since
+            ("b h 0 0", 2),  # and one that was asked before that only
+            (f"b i 0 {NOW + 1}", 2),  # started since the line was written: with what was on its disk
+            (f"b i 0 {NOW}", 1),  # there all the time: the keys were moved there
+        ],
+    )
+    def test_what_may_have_lost_something_begins_a_new_epoch(self, server, epoch):
+        ledger = Ledger()
+        ledger.lease(NOW, self.TERMS, Remembered(server=self.MASTER), 10)
+        ledger.tick(NOW + SECOND, self.TERMS, Remembered(server=server))
+        ledger.tick(NOW + 2 * SECOND, self.TERMS, Remembered(server=server))
+        assert (ledger.epoch, ledger.last, ledger.base) == (epoch, 10, 10 if epoch == 2 else 0)

@@ -313,6 +313,22 @@ def test_a_gate_goes_on_with_the_rooms_that_it_can_reach(own_cluster: ClusterSer
         )
 
 
+async def test_a_node_that_comes_back_with_what_it_had_may_have_lost_something(own_cluster: ClusterServers) -> None:
+    link = Link(own_cluster.url, deadline=DEADLINE)
+    await link.start()
+    first, *others = lines_on(own_cluster, link, "disk")
+    for line in (first, *others):
+        await line.join(TERMS)
+    node = own_cluster.nodes[0]
+    node.ask("SAVE")
+    node.kill()
+    node.start()
+    await until_ticks(first)
+    assert (first.state.epoch, first.state.last, first.state.admitted) == (2, 1, 1)
+    assert [(await line.tick(TERMS)).epoch for line in others] == [1, 1]
+    await link.close()
+
+
 @pytest.mark.parametrize("own_cluster", [1], indirect=True)
 async def test_a_replica_takes_over_and_the_line_goes_on(own_cluster: ClusterServers) -> None:
     rooms = [own_cluster.room_on(number) for number in range(3)]
@@ -331,6 +347,9 @@ async def test_a_replica_takes_over_and_the_line_goes_on(own_cluster: ClusterSer
 
     rush = Rush(own_cluster.url, dict.fromkeys(rooms, RUSH))
     await rush.run(kill_the_master)
+    epochs = [max(line.state.epoch for line in rush.lines[room]) for room in rooms]
+    assert epochs[0] > 1, "what its master said last may be lost"
+    assert epochs[1:] == [1, 1]
     moved, *others = (rush.seen[room] for room in rooms)
     for seen in (moved, *others):
         assert seen.excess <= 0

@@ -70,6 +70,7 @@ async def test_the_line_goes_on_when_the_master_is_killed(servers: SentinelServe
     seen = rush.seen[ROOM]
     the_law_holds(seen)
     assert all(link.up for link in rush.links)
+    assert {line.state.epoch for line in rush.lines[ROOM]} != {1}, "what the master said last may be lost"
     assert seen.between(0, failover.lost) >= TERMS.burst + TERMS.per_second
 
 

@@ -95,8 +95,9 @@ TERMS = st.builds(
     groups=st.sampled_from([(), (), (("a", 0.25),), (("a", 0.3), ("b", 0.45))]),
 )
 PICK = st.integers(0, 30)
-TEXTS = ("calls", "marks", "reached", "groups", "members", "seed")
+TEXTS = ("calls", "marks", "reached", "groups", "members", "seed", "server")
 ZSETS = ("ready", "due", "seats", "revoked", "late", "moved", "invited")
+SERVERS = ("", "a - - 0", "b - - 0", "c h 0 0", "d h 0 0", "e i h 0", "f i h 0", f"g j 0 {2**53 - 1}", "h k 0 1", "h l 0 1")
 STEPS = st.one_of(
     st.tuples(st.just("enter"), PICK),
     st.tuples(st.just("enter"), PICK),
@@ -123,6 +124,7 @@ STEPS = st.one_of(
     st.tuples(st.just("older gate"), PICK),
     st.tuples(st.just("fall behind"), st.integers(1, 5)),
     st.tuples(st.just("forget admissions"), st.integers(1, 5)),
+    st.tuples(st.just("server"), st.sampled_from(SERVERS)),
     st.tuples(st.just("quiet"), st.sampled_from([0, 250_000, 3 * SECOND])),
 )
 
@@ -203,6 +205,9 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
                     continue
                 case "forget admissions":  # so did one that had heard of every number
                     memory = replace(memory, admitted=scripts.state.admitted + value if memory.epoch else 0)
+                    continue
+                case "server":
+                    memory = replace(memory, server=value)
                     continue
                 case "quiet":  # the caller says how much time may have passed at most
                     memory = replace(memory, quiet=value)
@@ -288,7 +293,7 @@ def test_the_scripts_and_the_twin_agree(client: Any, terms: Terms, steps: list[t
             known = Memory()
             known.rooms["r"] = memory
             known.saw("r", told)
-            memory = replace(known.of("r"), last=max(told.last, memory.last), quiet=-1)
+            memory = replace(known.of("r"), last=max(told.last, memory.last), quiet=-1, server=memory.server)
     finally:
         scripts.lose_everything()
 
@@ -339,7 +344,7 @@ def _kept(ledger: Ledger) -> dict[str, Any]:
     )
     calls, presence, groups = ledger.calls, ledger.presence, ledger.groups
     return {
-        **{name: getattr(ledger, name) for name in (*names, "drawn", "worked", "forfeit", "seed")},
+        **{name: getattr(ledger, name) for name in (*names, "drawn", "worked", "forfeit", "seed", "server")},
         **{name: getattr(calls, name) for name in ("expected", "came", "expected_seen", "came_seen")},
         **{name: getattr(presence, name) for name in ("blind", "settled", "seen")},
         "stock": 0 if ledger.left is None else ledger.left + 1,

@@ -3,8 +3,8 @@
 -- still let visitors in by themselves, and what they let in has been paid with it. Safe to repeat.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 the highest number the worker has called, 26 how many it has told to be
---          through, 27 hold (us); then id, epoch, number and expiry (us, Unix time) of each of them, 1000 at most
+-- ARGV     1-25 see room.lua; 26 the highest number the worker has called, 27 how many it has told to be
+--          through, 28 hold (us); then id, epoch, number and expiry (us, Unix time) of each of them, 1000 at most
 -- Returns  the state (see close), then: how many of them were news
 -- @include room
 -- @include crowd

@@ -2,7 +2,7 @@
 -- same ticket gets the same seat, and pays once.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 ticket id, 26 its epoch, 27 its number, 28 its place in the order, 29 the draw that this place
+-- ARGV     1-25 see room.lua; 26 ticket id, 27 its epoch, 28 its number, 29 its place in the order, 30 the draw that this place
 --          was counted with (0: there was none)
 -- Returns  the state (see close), then: status (entered, waiting, spent), expires (us, store's clock),
 --          due (us from now), ask again (us from now), reason, and the ticket's number and epoch: new ones if it came too late

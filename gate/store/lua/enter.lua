@@ -2,7 +2,7 @@
 -- everybody, and when its number is called right away, at the door. Where the line is at its maximum, nothing.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 ticket id
+-- ARGV     1-25 see room.lua; 26 ticket id
 -- Returns  the state (see close), then: status (entered, waiting, full), number, epoch, expires (us, store's clock),
 --          due (us from now), ask again (us from now), reason
 -- @include room

@@ -1,8 +1,8 @@
 -- The bearer of an invitation gets a turn in a group. Safe to repeat: the same ticket has the same turn, and uses it up once.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 ticket id, 26 the group's tag, 27 the invitation's id, 28 its uses (0: any number),
---          29 its end (s, Unix time), 30 and 31 the epoch and number that the ticket has now (0: it is a new one)
+-- ARGV     1-25 see room.lua; 26 ticket id, 27 the group's tag, 28 the invitation's id, 29 its uses (0: any number),
+--          30 its end (s, Unix time), 31 and 32 the epoch and number that the ticket has now (0: it is a new one)
 -- Returns  the state (see close), then: status (invited, used-up, or spent: that ticket has had its pass, or gave it back), the
 --          ticket's number, its epoch
 -- @include room

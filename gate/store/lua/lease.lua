@@ -1,7 +1,7 @@
 -- Gives out the next `count` numbers of a room, as one block; fewer, or none, where the line would be longer than its maximum.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 count (1 or more)
+-- ARGV     1-25 see room.lua; 26 count (1 or more)
 -- Returns  the state (see close), then: the first number of the block, its epoch, how many
 -- @include room
 -- @include crowd

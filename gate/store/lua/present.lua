@@ -1,7 +1,7 @@
 -- Notes tickets that were seen again since they were given, in a batch. Whoever was not is not waited for when its turn comes.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 the draw that the places were counted with (0: there was none), then the places, 2000 at most
+-- ARGV     1-25 see room.lua; 26 the draw that the places were counted with (0: there was none), then the places, 2000 at most
 -- Returns  the state (see close); where its draw is another one, those who took part in it are to be noted again
 -- @include room
 -- @include crowd

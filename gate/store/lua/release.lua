@@ -1,7 +1,7 @@
 -- Frees a seat and revokes its pass.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 pass id
+-- ARGV     1-25 see room.lua; 26 pass id
 -- Returns  the state (see close), then: 1 when there was a seat, else 0
 -- @include room
 -- @include crowd

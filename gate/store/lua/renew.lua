@@ -2,7 +2,7 @@
 -- may have lost it), a revoked one is not.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 pass id
+-- ARGV     1-25 see room.lua; 26 pass id
 -- Returns  the state (see close), then: expires (us, store's clock), or 0: revoked
 -- @include room
 -- @include crowd

@@ -25,7 +25,8 @@
 --        23 quiet   us since the caller sent its last call that was answered, by its own steady clock (-1: there was none):
 --                   more cannot have passed since anybody's last call
 --        24 offer   a seed for the draw, if there is none yet
---        and from 25 on, mine(1), …: the script's own
+--        25 server  which server this is, as it says itself (gate/store/server.py); '': unknown
+--        and from 26 on, mine(1), …: the script's own
 --
 -- Room time is the store's clock in microseconds plus `skew`, which takes up its steps: room time never goes back, and never
 -- ahead by more than has passed. Working time is how much of it the room was letting visitors in.
@@ -49,7 +50,7 @@ local MEMORY = {
   drawn = tonumber(ARGV[19]), seed = ARGV[20], left = tonumber(ARGV[21]),
   admitted = tonumber(ARGV[22]),
 }
-local QUIET, OFFER, OWN = tonumber(ARGV[23]), ARGV[24], 24
+local QUIET, OFFER, SERVER, OWN = tonumber(ARGV[23]), ARGV[24], ARGV[25], 25
 local function mine(i) return ARGV[OWN + i] end
 
 local SECOND = 1000000
@@ -83,7 +84,7 @@ local coming = 0           -- members of groups who were called, and may come an
 local function whole(x) return string.format('%.0f', x) end
 local function exact(x) return string.format('%.17g', x) end
 
-local TEXTS = {'calls', 'marks', 'reached', 'groups', 'members', 'seed'}
+local TEXTS = {'calls', 'marks', 'reached', 'groups', 'members', 'seed', 'server'}
 local FIELDS = {'epoch', 'last', 'serving', 'birth', 'level', 'step', 'cost', 'burst', 'stamp', 'skew', 'admitted',
   'lost', 'lost_until', 'longest', 'expected', 'came', 'through', 'full', 'expected_seen', 'came_seen', 'drawn', 'stock',
   'blind', 'settled', 'seen', 'worked', 'forfeit', 'base', 'flow'}

@@ -1,7 +1,7 @@
 -- Notes how much is left to sell.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 how much
+-- ARGV     1-25 see room.lua; 26 how much
 -- Returns  the state (see close)
 -- @include room
 -- @include crowd

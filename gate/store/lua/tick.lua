@@ -1,7 +1,7 @@
 -- Calls whom it is time to call, cleans up, and tells the state. Any gate may run it, as often as it likes.
 --
 -- KEYS     see room.lua
--- ARGV     1-24 see room.lua; 25 since: room time up to which the caller knows what was revoked
+-- ARGV     1-25 see room.lua; 26 since: room time up to which the caller knows what was revoked
 -- Returns  the state (see close), then: room time to ask from next time, how long (us) a revocation is kept,
 --          and the pass ids revoked since then, oldest first (5000 at most)
 -- @include room

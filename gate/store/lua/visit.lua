@@ -76,11 +76,14 @@ end
 -- What was numbered so far is not known to be present or not.
 local function lose_sight() line.blind, line.seen = line.last, 0 end
 
+-- The first two words of what a server says of itself: which run of it this is, and which history its data has.
+local function server_name() return string.match(SERVER, '^%S+ %S+') or '' end
+
 local function birth_of_a_line()
   line = {}
   for _, name in ipairs(FIELDS) do line[name] = 0 end
   line.epoch, line.birth, line.level, line.step, line.cost = math.max(1, MEMORY.least), raw, BURST * COST, STEP, COST
-  line.burst, line.stamp, line.full, line.longest, line.seed = BURST, raw, raw, SESSION, ''
+  line.burst, line.stamp, line.full, line.longest, line.seed, line.server = BURST, raw, raw, SESSION, '', server_name()
   if MEMORY.epoch > 0 then -- the store lost it: the bucket comes back empty, numbers go on, old seats are held free
     line.epoch = MEMORY.epoch
     line.last, line.serving, line.level = MEMORY.last, MEMORY.serving, -RETURN * STEP
@@ -108,6 +111,24 @@ local function catch_up()
   if line.stock == 0 then line.stock = MEMORY.left + 1 end
   lose_sight()
   turn(MEMORY.epoch + 1)
+end
+
+-- The line was last written, at `written`, on another server: what that one said last may be lost without anybody here knowing
+-- it, a replica's promotion or a restart. Not where the keys moved from one node of a cluster to another: that loses nothing.
+local function may_have_lost(written)
+  local before, name = line.server, server_name()
+  if name == '' or name == before then return false end
+  line.server = name
+  if before == '' then return false end
+  local run, history = string.match(before, '^(%S+) (%S+)$')
+  local now, mine, forebear, started = string.match(SERVER, '^(%S+) (%S+) (%S+) (%d+)$')
+  return now ~= run and (mine == history or forebear == history or written < tonumber(started))
+end
+
+-- What was given since then may be given again: in another epoch, and tokens not at all.
+local function begin_anew()
+  line.level, line.stamp = math.min(line.level, 0), t
+  turn(math.max(line.epoch + 1, MEMORY.least))
 end
 
 -- Everybody numbered before the opening is drawn, once. From then on bits and marks are by place. -1: there was nobody, or
@@ -172,12 +193,13 @@ local function open()
     birth_of_a_line()
     t = raw
   else
-    line = {seed = loaded.seed}
+    line = {seed = loaded.seed, server = loaded.server}
     for i, name in ipairs(FIELDS) do
       local value = tonumber(found[i]) or 0 -- written by an older gate, which did not know of it
       line[name], loaded[name] = value, value
       if name == 'blind' and not found[i] then line.blind = line.last end
     end
+    local lost = may_have_lost(line.stamp - line.skew)
     t = raw + line.skew
     if t < line.stamp then
       line.skew = line.skew + line.stamp - t
@@ -186,7 +208,7 @@ local function open()
       line.skew = line.skew - (t - line.stamp - QUIET)
       t = line.stamp + QUIET
     end
-    if is_behind_memory() then catch_up() end
+    if is_behind_memory() then catch_up() elseif lost then begin_anew() end
     if t < line.lost_until and raw < line.birth + 2 * SECOND and MEMORY.epoch > 0 and MEMORY.epoch < line.epoch then
       line.lost = math.max(line.lost, MEMORY.inside) -- this one had heard of more seats before the loss
     end
@@ -230,7 +252,8 @@ local function close(...)
       changed[#changed + 1] = exact(line[name])
     end
   end
-  local texts = {calls = text_of_calls(), seed = line.seed, groups = #groups > 0 and text_of_groups() or loaded.groups,
+  local texts = {calls = text_of_calls(), seed = line.seed, server = line.server,
+    groups = #groups > 0 and text_of_groups() or loaded.groups,
     members = #groups > 0 and text_of_members() or loaded.members,
     marks = touched.marks and text_of_pairs(marks, 'at', 'last') or loaded.marks,
     reached = touched.reached and text_of_pairs(reached, 'at', 'serving') or loaded.reached}
