@@ -187,8 +187,7 @@ class Leaf:
         self._to = to
 
     def fill(self, seen: Standing, seconds: int, view: RoomView, now: float) -> bytes:
-        """The page of a visitor who stands as ``seen`` in ``view`` at ``now`` (Unix time, seconds), and is asked to come back in
-        ``seconds``."""
+        """The page of one who stands as ``seen`` in ``view`` at ``now`` (Unix time, seconds), and comes back in ``seconds``."""
         return self._sheet.fill(self._pieces, seen, seconds, view, now, self._to)
 
 
