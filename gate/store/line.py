@@ -407,8 +407,6 @@ class Line:
     async def _run(self, name: str, terms: Terms, *args: str | int) -> list[bytes]:
         told = await self._put(name, terms, *args)
         state, rest = read_state(told)
-        ahead = state.now - self._clock()
-        self._ahead = ahead if abs(ahead) > APART else 0.0
         mine = self.state
         if state.birth != mine.birth or (state.epoch, state.last, state.admitted) >= (mine.epoch, mine.last, mine.admitted):
             # else: an older answer, overtaken on the way
@@ -431,11 +429,15 @@ class Line:
         return await self._put_once(name, terms, *args)
 
     async def _put_once(self, name: str, terms: Terms, *args: str | int) -> Any:
-        sent = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
         quiet = round((sent - self._heard) * 1e6) if math.isfinite(self._heard) else -1
         known = replace(self.memory.of(self.name), quiet=quiet, server=THIS_SERVER)
         told = await self.link.run(name, self._keys, [*arguments(terms, known, self._offer), *args])
         self._heard = max(self._heard, sent)
+        if loop.time() - sent <= LATE:
+            ahead = int(told[0]) / 1e6 - self._clock()
+            self._ahead = ahead if abs(ahead) > APART else 0.0
         return told
 
     def _publish_revoked(self) -> None:
