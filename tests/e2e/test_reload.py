@@ -174,7 +174,7 @@ def test_workers_that_drain_are_not_shown(gate: Gate) -> None:
         visitors = [stack.enter_context(socket.create_connection(("127.0.0.1", gate.port))) for _ in range(6)]
         for visitor in visitors:  # in the middle of a request until they send the last byte
             visitor.sendall(b"POST /cart/add HTTP/1.1\r\nHost: shop\r\nContent-Length: 2\r\n\r\nx")
-        eventually(lambda: gate.status()["in_flight"] == 6)
+        eventually(lambda: gate.status()["connections"] == 6)
         change(gate, workers=1)
         eventually(lambda: said(gate, "config_applied"), ROLLS)
         eventually(lambda: len(gate.status()["workers"]) == 1, what="the two of before say no more")
