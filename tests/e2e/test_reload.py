@@ -206,9 +206,11 @@ def test_orders_survive_a_restart(gate: Gate, emptied: bool) -> None:
     gate.start()
     reply = fetch(gate.url + "/checkout", headers=JSON)  # the first answer already
     assert reply.decision == "wait; room=checkout; reason=hold"
-    eventually(lambda: gate.status()["in_force"])
+    eventually(
+        lambda: gate.status()["in_force"] and gate.status()["stored"], what="the workers follow, the store has them again"
+    )
     status = gate.status()
-    assert (status["version"], status["stored"]) == (version, True)
+    assert status["version"] == version
     assert (status["shedding"]["mode"], status["rooms"][0]["mode"]) == ("1", "hold")
     assert status["rooms"][0]["message"] == "We are counting the lanterns"
     gate.command("room", "checkout", "open")
