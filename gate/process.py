@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -19,3 +20,12 @@ def die_with_parent(parent: int, number: signal.Signals = signal.SIGTERM) -> Non
         _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)
+
+
+def take_all_files() -> None:
+    """Raise this process's limit of open files, and that of its children, to what it may be raised to (getrlimit(2)).
+
+    The usual 1,024 are kept low for programs that use select(2), which nothing here does.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

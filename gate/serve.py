@@ -27,8 +27,10 @@ from gate.core.settings import Settings
 from gate.keys import BadKeyFile, ensure_keyring
 from gate.operators import BadOperators, ensure_operators
 from gate.private import Unsafe
+from gate.process import take_all_files
 from gate.store.embedded import Embedded, EmbeddedError
 from gate.web import metrics
+from gate.wire.crowd import most_connections
 
 log = logs.get("gate.serve")
 STORE_LOOK = 0.5  # seconds between two looks at the embedded store
@@ -96,6 +98,9 @@ class Supervisor:
         self._store_url = self.settings.store
         self._prepare(self.settings.state)
         self._warn(report.warnings)
+        take_all_files()
+        if (most := most_connections(self.settings)) < self.settings.visitors.connections:
+            log.info("few_open_files", connections=most, why="each worker takes no more: the hard limit of open files is low")
         try:
             self._sockets["worker"] = bind(self.settings.listen)
             self._sockets["operator"] = bind(self.settings.operator.listen)

@@ -54,7 +54,7 @@ def _rows(section: dict[str, Any], definitions: dict[str, Any], place: str) -> I
     required = section.get("required", ())
     for name, given in section["properties"].items():
         default = "**required**" if name in required else _default(given)
-        meaning = given.get("description", "")
+        meaning = " ".join(given.get("description", "").split())  # a line of the table must not break
         inner = _section_at(f"{place}.{name}" if place else name)
         if inner is not None:
             meaning = f"{meaning} See [`{inner}`](#{_anchor(inner)}).".strip()

@@ -84,7 +84,8 @@ class Visitors(Model):
     max_target: Size = Field(8 << 10, le=MAX_TARGET)
     """The longest request target; longer ones get 414."""
     connections: Positive = 20_000
-    """The most connections per worker, never more than 90 % of its files; further ones get 503. A WebSocket counts as two."""
+    """The most connections per worker, fewer where its limit of open files is low; further ones get 503. A WebSocket counts
+    as two. The kernel shares new ones unevenly among workers: leave room."""
 
 
 class Tls(Model):

@@ -5,6 +5,7 @@ import resource
 from typing import TYPE_CHECKING, Final, cast
 
 from gate.core.facts import Refusal
+from gate.core.settings import Settings
 from gate.core.words import Reason
 from gate.wire.deadlines import NEVER
 from gate.wire.heads import RETRY_LATER, answer_bytes
@@ -14,13 +15,20 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 2.0  # seconds such a visitor has to say something, and then to take the answer
 ROOM: Final = 64  # one in so many connections on top may wait for that answer (two at least); beyond, they are cut off at once
-SHARE: Final = 0.9  # of the files this process may open; the rest is for the origin, the store and the answers here
+OWN: Final = 128  # files for what is neither a visitor nor the origin: the store, logs, metrics, listening sockets
 
 
-def most_connections(wanted: int) -> int:
-    """How many visitors' connections this worker takes: ``wanted``, or what its limit of open files allows."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, int(soft * SHARE)))
+def most_connections(settings: Settings) -> int:
+    """How many visitors' connections a worker takes: ``visitors.connections``, or what its limit of open files allows.
+
+    Those to the origin and the answers here need files too. Of a limit that is hardly above these, visitors get half.
+    """
+    wanted = settings.visitors.connections
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return wanted
+    left = files - OWN - settings.origin.connections * len(settings.origin.servers)
+    return max(1, min(wanted, max(left, files // 2) * ROOM // (ROOM + 1)))
 
 
 def room_for_answers(most: int) -> int:

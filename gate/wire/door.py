@@ -81,7 +81,7 @@ class Door:
         self.tunnels: set[Tunnel] = set()
         self.shaking: set[asyncio.Protocol] = set()  # those who have not agreed on TLS yet
         self.most_tunnels = settings.origin.tunnels
-        self.most_connections = most_connections(self.visitors.connections)
+        self.most_connections = most_connections(settings)
         self.state: ServerState = _NoState()
         self.connections: set[Any] = self.state.connections
         self.draining = False

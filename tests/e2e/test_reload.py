@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -191,6 +192,18 @@ def test_workers_that_drain_are_not_shown(gate: Gate) -> None:
             visitor.sendall(b"x")
             assert visitor.recv(65536).startswith(b"HTTP/1.1 ")
     eventually(lambda: len(workers(gate)) == 2, what="the operator's process and one worker")
+
+
+def test_a_low_limit_of_open_files_is_raised(tmp_path: Path, shop: Shop) -> None:
+    gate = Gate(tmp_path, {"origin": {"servers": [shop.url]}, "workers": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with running(gate):
+            for process in (process_of(gate).popen.pid, *workers(gate)):
+                assert resource.prlimit(process, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("emptied", [False, True], ids=["stored", "emptied"])

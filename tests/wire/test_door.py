@@ -6,6 +6,7 @@ import resource
 
 import pytest
 
+from gate.core.settings import Settings
 from gate.core.words import Outcome, Reason
 from gate.wire.crowd import most_connections
 from tests.wire.rig import MemoryAccess, eventually
@@ -80,10 +81,19 @@ async def test_a_connection_too_many_is_told_so(start):
     assert (await (await gate.visitor()).get("/"))[0] == 200
 
 
-def test_the_limit_of_open_files_bounds_the_connections():
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert most_connections(1 << 40) == int(soft * 0.9)
-    assert most_connections(10) == 10
+@pytest.mark.parametrize(
+    ("files", "wanted", "most"),
+    [
+        (20_000, 1 << 40, (20_000 - 128 - 2 * 256) * 64 // 65),  # the store and others, the origin, and who is told
+        (20_000, 10, 10),
+        (600, 1 << 40, 300 * 64 // 65),  # half, where the rest would be hardly anything
+        (resource.RLIM_INFINITY, 1 << 40, 1 << 40),
+    ],
+)
+def test_the_limit_of_open_files_bounds_the_connections(monkeypatch, files, wanted, most):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    origin = {"servers": ["http://127.0.0.1:9001", "http://127.0.0.1:9002"], "connections": 256}
+    assert most_connections(Settings.model_validate({"origin": origin, "visitors": {"connections": wanted}})) == most
 
 
 class TestAccessLog:
