@@ -313,27 +313,6 @@ class Ledger(Room):
         self._close(terms)
         return self.state(revoked=revoked)
 
-    def still_waits(self, now: int, terms: Terms, id_: str) -> int:
-        """A claim of somebody who stands at the door, for simulations: where it would only be told to wait for its token, that
-        is told and noted without the rest. Microseconds; 0: the whole claim has to be made."""
-        place = self._places.get(id_)
-        if place is None or place >= BEHIND or now < terms.opens_us + RETURN or self._refusal(terms) is not None:
-            return 0
-        if place.is_integer() and (self.epoch, int(place)) not in self.knocked:
-            return 0  # its first claim
-        t = now + self.skew
-        if self.due.get(self._door[0][1], t) < t - GRACE or (self.calls.open and self.calls.open[0].heard < t):
-            return 0  # not before it is noted who has gone
-        level = self.bucket.level + (t - self.bucket.stamp) * terms.step
-        before, kept = bisect_left(self._door, (place, id_)), math.floor(self.calls.on_the_way(place) + 0.5)
-        need, free = before + kept + 1, self._seats_for(id_, terms)
-        if level >= min(need, terms.burst) * terms.cost or free < need or terms.step == 0:
-            return 0
-        due = math.ceil((need * terms.cost - level) / terms.step)
-        due = self._not_later(due, t, level, before, kept, free, terms)
-        self.due[id_] = t + told(due, self.ready)
-        return due
-
     # -- the parts of a claim, named as in the scripts
 
     def _place_of(self, epoch: int, number: int, turn: int) -> float:
@@ -422,24 +401,19 @@ class Ledger(Room):
         else:
             reason = Reason.RATE
             due = self.bucket.due_in(need - 1)
-        due = self._not_later(due, self.t, self.bucket.level, before, kept, free, terms)
+        if self.bucket.has(1) and free >= 1:  # something is free, and kept for one who has yet to knock
+            full = due
+            if terms.step > 0 and free * terms.cost >= self.bucket.level:
+                full = math.ceil((terms.burst * terms.cost - self.bucket.level) / terms.step)
+            if before > 0:
+                late = self.t - self.due.get(self._door[0][1], self.t)
+                due = min(due, GRACE - late + 1, max(PATIENCE - late + 1, full))
+            elif kept > 0:
+                due = min(due, self.calls.open[0].heard - self.t + 1, full)
+            due = max(1, due)
         ask = told(due, self.ready)
         self.due[id_] = self.t + ask
         return due, ask, reason
-
-    def _not_later(self, due: int, t: int, level: int, before: int, kept: int, free: float, terms: Terms) -> int:
-        """``due``, or sooner where something is free and kept for one who has yet to knock."""
-        if level < terms.cost or free < 1:
-            return due
-        full = due
-        if terms.step > 0 and free * terms.cost >= level:
-            full = math.ceil((terms.burst * terms.cost - level) / terms.step)
-        if before > 0:
-            late = t - self.due.get(self._door[0][1], t)
-            due = min(due, GRACE - late + 1, max(PATIENCE - late + 1, full))
-        elif kept > 0:
-            due = min(due, self.calls.open[0].heard - t + 1, full)
-        return max(1, due)
 
 
 def _in_line(number: int, epoch: int, wait: int) -> Word:

@@ -102,10 +102,6 @@ class Desk:
         worker.standing = self.ledger.last > self.ledger.serving
         return word
 
-    def still_waits(self, now: float, worker: Worker, id_: str) -> int:
-        """Microseconds that one who stands at the door is told to wait for a token; 0: it has to claim."""
-        return 0 if worker.stand_in is not None else self.ledger.still_waits(_clock(now), self.terms, id_)
-
     def end(self, worker: Worker, ticket: Ticket) -> None:
         """Nobody holds the visitor's knock any more."""
         if worker.stand_in is not None:

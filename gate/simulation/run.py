@@ -12,7 +12,7 @@ from gate.core.credentials import Ticket
 from gate.core.decide import HOLD_RETRY, STORE_RETRY, is_called
 from gate.core.decision import Decision
 from gate.core.draw import drawn_place
-from gate.core.ledger import Word, told
+from gate.core.ledger import Word
 from gate.core.line import AWAY, GROUPED, group_turn
 from gate.core.snapshot import RoomView
 from gate.core.wait import FAR, JITTER, NEAR, PAUSED, SHARE, outlook_of, place_of, poll_policy
@@ -347,17 +347,15 @@ class Run:
     def _knock(self, now: float, who: int, worker: Worker, until: float) -> None:
         """A claim, and more of them while its token is due in a moment: the gate holds the request so long
         (:meth:`gate.store.line.Line.claim`)."""
-        desk = self.desk
         self.log.claims += 1
-        wait = 0 if self.sale.exact else desk.still_waits(now, worker, str(who))
-        word = Word("waiting", 0, 0, 0, wait, told(wait, desk.ledger.ready)) if wait else self._claim(now, who, worker)
+        word = self._claim(now, who, worker)
         due = now + word.due / SECOND + 0.001
         if word.status == "waiting" and word.reason is Reason.RATE and due <= now + HOLD and due <= until:
             self._held[who] = worker, until
             self._at(due + 0.004 * self.rng.random(), self._knock_again, who)
         else:
             if worker.stand_in is not None:
-                desk.end(worker, self._ticket(who))
+                self.desk.end(worker, self._ticket(who))
             self._answer(now, who, worker, word)
 
     def _knock_again(self, now: float, who: int) -> None:
