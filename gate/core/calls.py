@@ -72,10 +72,7 @@ class Calls:
                 if due > knocked:
                     came_seen, expected_seen = came_seen + knocked, expected_seen + due
             if not call.sure:
-                came += call.knocked
-                since = call.at + SOONEST
-                if now > since:
-                    expected += call.count * ((now - since) / (call.heard - since))
+                came, expected = came + call.knocked, expected + call.count * call.part(now)
         share, seen = (came + 0.5) / (expected + 2), (came_seen + 2) / (expected_seen + 2)
         self._shares = min(max(LEAST_SHARE, share), 1.0), min(max(LEAST_SHARE, seen), 1.0)
         return self._shares

@@ -78,7 +78,7 @@ class Ledger(Room):
         late = seat > self.t and self._is_late(id_, seat, terms)
         place, epoch = self._places.get(id_, 0.0), self.epoch
         number, again = int(place), place > 0 and place.is_integer()  # the same call again, its answer was lost
-        why = self._refusal(terms)
+        why = terms.refusal(self.raw)
         nobody = self.serving == self.last and self.ready == self.unheard == self.groups.uncalled == 0
         alone = why is None and nobody and self.bucket.has(1) and self._seats_for(id_, terms) >= 1
         if not again:
@@ -132,7 +132,7 @@ class Ledger(Room):
             turn, used = number, self._is_spent(id_, epoch, number)
         if used and not late:
             return Word("spent", number, epoch)
-        why = self._refusal(terms)
+        why = terms.refusal(self.raw)
         if why is not None:
             wait = self._pause(why, terms)
             return Word("waiting", number, epoch, 0, wait, wait, why)
@@ -364,7 +364,7 @@ class Ledger(Room):
         """A seat was given a while ago, and its visitor asks for it again: the answer was lost. A token taken then and used
         only now lets one more in than the law allows, if the bucket has been full in between: it is to be paid again. Until
         it is, the visitor stands at the door; the seat stays taken, for the answer may have come and its pass be in use."""
-        if self._refusal(terms) is not None:
+        if terms.refusal(self.raw) is not None:
             return False
         given = seat - terms.session_us
         return id_ in self._places or (LATE < self.t - given < LOST and self.full > given)

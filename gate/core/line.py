@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from gate.core.bucket import MOST, SECOND, lowest_terms
-from gate.core.words import RoomMode
+from gate.core.words import Reason, RoomMode
 
 AWAY = 2**37  # numbers from here on are times, given without the store
 AWAY_ORIGIN = 1_767_225_600_000  # 2026-01-01, Unix milliseconds
@@ -66,6 +66,16 @@ class Terms:
     @property
     def per_second(self) -> float:
         return self.step * SECOND / self.cost
+
+    def refusal(self, now: float) -> Reason | None:
+        """Why nobody is let in at ``now``, Unix time in microseconds."""
+        if not self.admits:
+            return Reason.HOLD if self.mode is RoomMode.HOLD else Reason.ROOM_CLOSED
+        if now < self.opens_us:
+            return Reason.NOT_OPEN
+        if now >= self.closes_us:
+            return Reason.SALE_OVER
+        return None
 
 
 @dataclass(frozen=True, slots=True)

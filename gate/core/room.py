@@ -11,7 +11,7 @@ from gate.core.deadlines import Deadlines
 from gate.core.groups import BEHIND, LANE, Group, Groups, common_share, lane_of
 from gate.core.line import AWAY, AWAY_ORIGIN, Remembered, RoomState, Terms
 from gate.core.presence import CHUNK, Presence
-from gate.core.words import Reason, RoomMode
+from gate.core.words import Reason
 
 GRACE = 2 * SECOND  # at the door a visitor is expected for so long after the second it was told: no page comes back in less
 PATIENCE = 500_000  # but only for so long when the bucket runs over, and waiting would lose a token
@@ -43,9 +43,7 @@ class Room:
         self.bucket = Bucket(0, 1, 1, 0, 0)
         self.calls, self.presence, self.groups = Calls(), Presence(), Groups()
         self.through = 0
-        self.bases: dict[
-            int, tuple[int, int]
-        ] = {}  # of an epoch that is over: its last number, and when (ms since AWAY_ORIGIN)
+        self.bases: dict[int, tuple[int, int]] = {}  # of epochs that are over: the last number, and when (ms since AWAY_ORIGIN)
         self.due = Deadlines()  # at the door: when it was asked to knock again
         self.gone: dict[str, int] = {}  # left the door without a pass: at which working time
         self.moved: dict[str, tuple[int, int]] = {}  # came too late: its new epoch and number
@@ -164,7 +162,7 @@ class Room:
         self.bucket.refill(self.t, terms.step, terms.cost, terms.burst)
         if self._is_full():
             self.full = self.t
-        if self._refusal(terms) is None:
+        if terms.refusal(self.raw) is None:
             self.worked += min(self.t - since, 10 * SECOND)
         self.longest = max(self.longest, terms.session_us)
         self.presence.settle(self.t, self.serving)
@@ -178,16 +176,6 @@ class Room:
             self.reached.append((self.worked, self.serving))
         if self.serving // CHUNK > self._opened // CHUNK:
             self.presence.forget(self._opened // CHUNK, self.serving // CHUNK - 1)
-
-    def _refusal(self, terms: Terms) -> Reason | None:
-        """Why nobody is let in now."""
-        if not terms.admits:
-            return Reason.HOLD if terms.mode is RoomMode.HOLD else Reason.ROOM_CLOSED
-        if self.raw < terms.opens_us:
-            return Reason.NOT_OPEN
-        if self.raw >= terms.closes_us:
-            return Reason.SALE_OVER
-        return None
 
     def _pause(self, reason: Reason, terms: Terms) -> int:
         """When to ask again then, microseconds from now, in whole seconds."""
@@ -323,7 +311,7 @@ class Room:
     def _call_ahead(self, terms: Terms) -> None:
         """Moves ``serving`` so that enough present visitors stand at the door, however few of those called come."""
         invited = self.groups.uncalled > 0
-        if self._refusal(terms) is not None or (self.last == self.serving and not invited):
+        if terms.refusal(self.raw) is not None or (self.last == self.serving and not invited):
             return
         look = max(2.0, LOOK * terms.per_second)
         room, common = self.bucket.level // self.bucket.cost + look, self.ready

@@ -7,6 +7,7 @@ from dataclasses import replace
 from gate.core.blocks import Block
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
+from gate.core.decide import STORE_RETRY
 from gate.core.draw import SEED_BYTES
 from gate.core.ledger import Ledger, Word
 from gate.core.line import Remembered, RoomState, Terms, Throughput, away_number, tag_of
@@ -14,7 +15,7 @@ from gate.core.snapshot import RoomView
 from gate.core.standin import Share, StandIn
 from gate.core.words import Reason
 from gate.simulation.sale import START, Sale
-from gate.store.line import AWAY_RETRY, LINE_RETRY
+from gate.store.line import LINE_RETRY
 from gate.store.local import SETTLE
 
 TICK = 0.25  # seconds between two looks of a worker at the store (gate.app)
@@ -70,7 +71,7 @@ class Desk:
                 word = self.claim(now, worker, Ticket("room", epoch, number, int((START + now) * 1000), id_), number)
                 self.end(worker, Ticket("room", epoch, number, 0, id_))
                 return word
-            return Word("waiting", number, epoch, 0, 0, round(AWAY_RETRY * SECOND), Reason.STORE)
+            return Word("waiting", number, epoch, 0, 0, round(STORE_RETRY * SECOND), Reason.STORE)
         if not worker.standing:
             word = self.ledger.enter(_clock(now), self.terms, self.memory, id_)
             worker.standing = self.ledger.last > self.ledger.serving
@@ -91,7 +92,7 @@ class Desk:
         found = self.ledger.invite(_clock(now), self.terms, self.memory, id_, tag_of(group), group, 0)
         if isinstance(found, str):
             raise ValueError(f"nobody comes twice, and the invitation has no end: {found}")
-        reason = Reason.NOT_OPEN if START + now < self.terms.opens else Reason.LINE
+        reason = self.terms.refusal(_clock(now)) or Reason.LINE
         return Word("waiting", *found, 0, 0, round(LINE_RETRY * SECOND), reason)
 
     def claim(self, now: float, worker: Worker, ticket: Ticket, turn: int) -> Word:

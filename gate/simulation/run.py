@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
-from gate.core.decide import HOLD_RETRY, STORE_RETRY, is_called
+from gate.core.decide import STORE_RETRY, is_called, until_opening
 from gate.core.decision import Decision
 from gate.core.draw import drawn_place
 from gate.core.ledger import Word
@@ -327,7 +327,7 @@ class Run:
         if desk.away and not desk.local:
             self._answer(now, who, worker, Word("waiting", 0, 0, 0, 0, round(STORE_RETRY * SECOND), Reason.STORE))
         elif START + now < desk.terms.opens:
-            wait = min(HOLD_RETRY, max(NEAR, desk.terms.opens - START - now))
+            wait = until_opening(worker.view, START + now)
             self._answer(now, who, worker, Word("waiting", 0, 0, 0, 0, round(wait * SECOND), Reason.NOT_OPEN))
         elif self._called(who, desk.view(now, worker)):
             self.people.knocked[who] = min(self.people.knocked[who], now)

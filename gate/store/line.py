@@ -11,7 +11,7 @@ from typing import Any
 
 from gate.core.blocks import LARGEST, Block
 from gate.core.credentials import Ticket
-from gate.core.decide import FULL_RETRY, HOLD_RETRY
+from gate.core.decide import FULL_RETRY, HOLD_RETRY, STORE_RETRY
 from gate.core.decision import Entry
 from gate.core.draw import SEED_BYTES, drawn_place
 from gate.core.invitations import Invitation
@@ -26,7 +26,6 @@ from gate.store.server import THIS_SERVER
 AT_ONCE = 64  # newcomers who try to enter at the same moment; in a storm the others get numbers, which cost nothing
 HOLD = 2.0  # a token due within so many seconds is waited for in the gate; it comes later, when others come late,
 HOLD_MOST = 3.5  # but nobody is held for longer than this
-AWAY_RETRY = 10.0  # seconds a visitor is asked to wait while the store is away
 LINE_RETRY = 2.0
 HICCUP = 0.5  # seconds for which a question to a store that was just lost waits for it, and is put once more
 LATE = 0.25  # seconds; an answer that took longer says what was true then, and is asked for again
@@ -146,7 +145,7 @@ class Line:
                 return await self._enter(id_, terms)
             found = await self._next_number(terms)
         except StoreUnavailable:
-            again = LINE_RETRY if self.link.up else AWAY_RETRY
+            again = LINE_RETRY if self.link.up else STORE_RETRY
             return Entry("waiting", self._without_store(id_), retry_after=again, reason=Reason.STORE)
         if found is None:
             return Entry("full", self._ticket(id_, 0, 0), retry_after=FULL_RETRY, reason=Reason.LINE_FULL)
@@ -202,7 +201,7 @@ class Line:
         until = loop.time() + patience
         while True:
             sent = loop.time()
-            turn, drawn = self._turn_of(ticket.number), self.state.drawn
+            turn, drawn = self.turn_of(ticket.number), self.state.drawn
             told = await self._run("claim", terms, ticket.id, ticket.epoch, ticket.number, turn, drawn)
             status, expires, due, ask, reason, number, epoch = told
             if status == b"entered" and loop.time() - sent > LATE and loop.time() < until:
@@ -257,14 +256,14 @@ class Line:
             status, number, epoch = await self._run("invite", terms, id_, tag_of(invitation.group), *used, *old)
             if status == b"invited":
                 mine = self._ticket(id_, int(epoch), int(number))
-                return Entry("waiting", mine, retry_after=LINE_RETRY, reason=self._refusal(terms, self._clock()) or Reason.LINE)
+                return Entry("waiting", mine, retry_after=LINE_RETRY, reason=terms.refusal(1e6 * self._clock()) or Reason.LINE)
             if status == b"used-up":
                 return None
         return None
 
     def present(self, ticket: Ticket) -> None:
         """Somebody who waits was seen again. Costs nothing here: the store is told in batches, with the ticks."""
-        if ticket.number < AWAY and len(self._noted) < NOTED_KEPT and self._turn_of(ticket.number) > self.state.serving:
+        if ticket.number < AWAY and len(self._noted) < NOTED_KEPT and self.turn_of(ticket.number) > self.state.serving:
             self._noted.add(ticket.number)
 
     def stock(self, left: int) -> None:
@@ -295,6 +294,11 @@ class Line:
         self.state = replace(self.state, admitted_per_second=measured)
         return self.state
 
+    def turn_of(self, number: int) -> int:
+        """The place in the order of the ticket ``number``: itself, unless it was drawn."""
+        drawn, seed = self.state.drawn, self.state.seed
+        return drawn_place(bytes.fromhex(seed), drawn, number) if 0 < number <= drawn and seed else number
+
     def ticket_without_store(self) -> Ticket:
         """A place by time, behind everyone who has a number, for a visitor who comes while the store is away."""
         return self._without_store(self._new_id())
@@ -310,7 +314,7 @@ class Line:
 
     def _waits(self, id_: str, number: int, epoch: int, terms: Terms, now: float) -> Entry:
         ticket = Ticket(self.name, epoch, number, int(now * 1000), id_)
-        reason = self._refusal(terms, now)
+        reason = terms.refusal(1e6 * now)
         if reason is None:
             return Entry("waiting", ticket, 0.0, LINE_RETRY, Reason.LINE)
         wait = HOLD_RETRY if reason is not Reason.NOT_OPEN else min(HOLD_RETRY, max(LINE_RETRY, terms.opens - now))
@@ -352,16 +356,6 @@ class Line:
             while self._joining:
                 _settle(self._joining.popleft(), trouble)
 
-    def _turn_of(self, number: int) -> int:
-        drawn, seed = self.state.drawn, self.state.seed
-        return drawn_place(bytes.fromhex(seed), drawn, number) if 0 < number <= drawn else number
-
-    def _refusal(self, terms: Terms, now: float) -> Reason | None:
-        """Why nobody enters now, by this machine's clock; what the scripts ask the store's."""
-        if not terms.admits:
-            return Reason.HOLD if terms.mode is RoomMode.HOLD else Reason.ROOM_CLOSED
-        return Reason.NOT_OPEN if now < terms.opens else Reason.SALE_OVER if now >= terms.closes else None
-
     async def _tell_present(self, terms: Terms) -> None:
         """Where there was a draw in between, once more: places are others then."""
         now = asyncio.get_running_loop().time()
@@ -370,7 +364,7 @@ class Line:
         self._noted_at = now
         while self._noted:
             drawn, batch = self.state.drawn, sorted(self._noted)[:NOTED_MOST]
-            await self._run("present", terms, drawn, *(self._turn_of(number) for number in batch))
+            await self._run("present", terms, drawn, *(self.turn_of(number) for number in batch))
             if self.state.drawn == drawn:
                 self._noted.difference_update(batch)
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
 from gate.core.decision import Entry
-from gate.core.draw import drawn_place
 from gate.core.line import RoomState, Terms
 from gate.core.snapshot import RoomView
 from gate.core.standin import Admission, Share, StandIn, Taken
@@ -121,7 +120,7 @@ class Entrance:
             if self._policy is None:
                 raise
             self._owes |= not self._met  # it was away before: nobody here knows for how long
-            if self._stand_in is None and self._silence() >= self._policy.begins and not self._draws(terms):
+            if self._stand_in is None and self._ticks() - self._heard >= self._policy.begins and not self._draws(terms):
                 self._begin(self._policy)
             if self._stand_in is None:
                 raise
@@ -130,9 +129,6 @@ class Entrance:
         return state
 
     # -- without the store
-
-    def _silence(self) -> float:
-        return self._ticks() - self._heard
 
     def _must_tell(self) -> bool:
         return self._owes or self._stand_in is not None or self._ticks() - self._heard >= self._quiet
@@ -156,7 +152,7 @@ class Entrance:
         try:
             while self._stand_in is not None and not self._leaving:
                 known = ticket.id in self._stand_in.admitted
-                word = self._stand_in.claim(self._now(), self._ticks(), terms, ticket, self._turn_of(ticket))
+                word = self._stand_in.claim(self._now(), self._ticks(), terms, ticket, self._line.turn_of(ticket.number))
                 if word.status == "spent":
                     return Entry("spent", ticket)
                 if word.status == "entered":
@@ -173,12 +169,6 @@ class Entrance:
             if self._stand_in is not None:
                 self._stand_in.leave(ticket)
         raise StoreUnavailable("the store is back, or another worker takes over")
-
-    def _turn_of(self, ticket: Ticket) -> int | None:
-        state = self._line.state
-        if 0 < ticket.number <= state.drawn and state.seed:
-            return drawn_place(bytes.fromhex(state.seed), state.drawn, ticket.number)
-        return None
 
     async def _tell(self, terms: Terms) -> None:
         """Raises :class:`StoreUnavailable`; what was told is told again then."""

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from gate.core.decide import STORE_RETRY
 from gate.core.line import AWAY, Terms
 from gate.core.words import Reason
 from gate.eager import Pending, started
 from gate.store.client import BadStoreUrl, open_client
 from gate.store.embedded import Embedded
-from gate.store.line import AWAY_RETRY, HICCUP, Line, keys_of
+from gate.store.line import HICCUP, Line, keys_of
 from gate.store.link import PROBE_EVERY, Link, StoreUnavailable, script
 from tests.faults import FaultProxy
 from tests.store.conftest import make_line
@@ -153,7 +154,7 @@ async def test_a_store_that_is_gone_is_not_waited_for(shaky: Link, proxy: FaultP
     await asyncio.sleep(HICCUP)
     entries = [started(line.join(TERMS)) for _ in range(50)]
     assert not any(isinstance(entry, Pending) for entry in entries)
-    assert {(entry.reason, entry.retry_after) for entry in entries} == {(Reason.STORE, AWAY_RETRY)}
+    assert {(entry.reason, entry.retry_after) for entry in entries} == {(Reason.STORE, STORE_RETRY)}
 
 
 async def test_answers_are_never_mixed_up_when_callers_leave(store: Embedded) -> None:
