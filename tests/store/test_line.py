@@ -63,7 +63,9 @@ async def test_one_ticket_claimed_fifty_times_at_once_is_one_pass_and_one_token(
     await let_pass(lines[0], 60)
     monkeypatch.setattr("gate.store.line.LATE", math.inf)  # an answer that takes long is asked for again, and is a pass then
     entries = await asyncio.gather(*(lines[k % 5].claim(ticket, TERMS) for k in range(50)))
-    assert {(entry.status, entry.expires, entry.ticket) for entry in entries} == {("entered", entries[0].expires, ticket)}
+    assert {(entry.status, entry.ticket) for entry in entries} == {("entered", ticket)}
+    ends = [entry.expires for entry in entries]
+    assert max(ends) - min(ends) < 1  # one seat; by the store's clock, which is told with its steps taken out
     assert Counter(entry.reason for entry in entries) == {Reason.ADMITTED: 1, Reason.PASS: 49}
     state = await lines[0].tick(TERMS)
     assert (state.inside, state.admitted) == (1, 1)
