@@ -251,7 +251,6 @@ class Pulse:
                 in_flight=engine.shop.overload.current,
                 connections=len(self._door.connections),
                 overload=snapshot.overload,
-                first_byte_p90=round(engine.shop.overload.percentile(0.9), 4),
                 breakers={name: breaker.state.value for name, breaker in engine.shop.breakers.items()},
                 rooms={
                     name: _room_beat(view, engine.settings.rooms[name], engine.left_by_shop(name))

@@ -14,7 +14,7 @@ from pathlib import Path
 from gate import config
 from gate.config import Finding
 from gate.core.address import Trust, UnknownEdge
-from gate.core.instants import format_distance
+from gate.core.instants import format_relative
 from gate.core.settings import Edge, Settings
 from gate.core.words import Order
 from gate.edges import presets
@@ -101,12 +101,11 @@ def _times(settings: Settings) -> Iterator[Finding]:
     now = time.time()
     for name, room in settings.rooms.items():
         if room.closes is not None and room.closes <= now:
-            text = (
-                f"was {_ago(room.closes, now)}: the sale is over, and nobody gets in; write a time to come, or delete the line"
-            )
+            ago = format_relative(room.closes, now)
+            text = f"was {ago}: the sale is over, and nobody gets in; write a time to come, or delete the line"
             yield Finding(("rooms", name, "closes"), text, "warning")
         elif room.opens is not None and room.opens <= now and room.order is Order.RANDOM:
-            text = f"was {_ago(room.opens, now)}: who has not been drawn yet is served first come, first served"
+            text = f"was {format_relative(room.opens, now)}: who has not been drawn yet is served first come, first served"
             yield Finding(("rooms", name, "opens"), text, "warning")
 
 
@@ -122,10 +121,6 @@ def _draws(settings: Settings) -> Iterator[Finding]:
                 "nobody stands in this one any more"
             )
             yield Finding(("rooms", name, "opens"), text, "warning")
-
-
-def _ago(moment: float, now: float) -> str:
-    return f"{format_distance(now - moment)} ago"
 
 
 def _place(error: ValueError) -> tuple[tuple[str, ...], str]:

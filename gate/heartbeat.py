@@ -67,7 +67,6 @@ class Beat:
     in_flight: int = 0  # requests at the origin
     connections: int = 0  # visitors' connections
     overload: int = 0  # measured: 0, 1, 2
-    first_byte_p90: float = 0.0  # seconds
     breakers: dict[str, str] = field(default_factory=dict)  # route name: closed, open, half-open
     rooms: dict[str, RoomBeat] = field(default_factory=dict)
 

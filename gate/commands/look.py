@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from gate.commands.gateway import CommandFailed, Gate, ask
-from gate.commands.terminal import ConfigOption, JsonOption, fail, far_off, print_json, table_of, when
+from gate.commands.terminal import ConfigOption, JsonOption, fail, print_json, table_of, when
+from gate.core.instants import format_relative
 
 
 def register(app: typer.Typer) -> None:
@@ -110,7 +111,7 @@ def sale_of(room: dict[str, Any], now: float, *, briefly: bool = False) -> Itera
     """What a room has of a sale: names and values, in the order of its life. ``briefly`` without what one would copy."""
 
     def at(moment: float) -> str:
-        return far_off(moment, now) if briefly else f"{when(moment)} ({far_off(moment, now)})"
+        return format_relative(moment, now) if briefly else f"{when(moment)} ({format_relative(moment, now)})"
 
     if room["opens"] is not None:
         yield "Opens" if now < room["opens"] else "Opened", at(room["opens"])

@@ -8,8 +8,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
-from gate.core.instants import format_distance
-
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="The config file; else GATE_CONFIG, ./gate.yaml, the default."),
@@ -35,11 +33,6 @@ def print_json(value: Any) -> None:
 
 def when(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def far_off(moment: float, now: float) -> str:
-    """``in 2 h 5 min``, ``3 min ago``."""
-    return f"in {format_distance(moment - now)}" if moment > now else f"{format_distance(now - moment)} ago"
 
 
 def table_of(*names: str, numbers: tuple[str, ...] = ()) -> Table:

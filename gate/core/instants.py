@@ -64,6 +64,11 @@ def format_instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def format_relative(moment: float, now: float) -> str:
+    """``in 2 h 5 min``, ``3 min ago``."""
+    return f"in {format_distance(moment - now)}" if moment > now else f"{format_distance(now - moment)} ago"
+
+
 def format_distance(seconds: float) -> str:
     """How far away a moment is, as people say it: ``40 s``, ``5 min 20 s``, ``2 h 5 min``, ``3 days 4 h``."""
     whole = max(0, round(seconds))

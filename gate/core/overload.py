@@ -87,9 +87,6 @@ class Overload:
             return 2
         return 1 if now - self._seen[0] < HOLD else 0
 
-    def percentile(self, share: float) -> float:
-        return self.all.percentile(share)
-
     def _note(self, now: float) -> None:
         self._sign(self.all.current / self.in_flight, 1, now)
         self._sign(self.vital.current / self.in_flight, 2, now)

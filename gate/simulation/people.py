@@ -9,7 +9,6 @@ from itertools import accumulate
 from gate.simulation.sale import Sale
 
 SCRIPT, PAGE, PROGRAM, HIDDEN, GHOST = range(5)
-KINDS = ("script", "page", "program", "hidden", "ghost")
 WAITS, ENTERED, LEFT, FULL, OVER = range(5)
 FATES = ("waits", "entered", "left", "full", "over")
 

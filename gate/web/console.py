@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from gate import resources
+from gate.core.instants import format_relative
 from gate.core.orders import Orders
 from gate.core.words import RoomMode, Shedding, Switch
 from gate.operators import Operators, Role
@@ -25,7 +26,7 @@ from gate.private import NotKept
 from gate.status import RoomStatus
 from gate.web.backend import Backend
 from gate.web.changes import FallbackChange, RoomChange, SheddingChange
-from gate.web.figures import ago, clock, curve, far, number
+from gate.web.figures import ago, clock, curve, number
 from gate.web.problems import Problem, explain, read_bytes
 from gate.web.sessions import COOKIE, LONGEST, SECURE_COOKIE, Session, Sessions, Tries
 
@@ -82,7 +83,7 @@ class Console:
         environment = Environment(
             autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters.update(number=number, ago=ago, clock=clock, far=far)
+        environment.filters.update(number=number, ago=ago, clock=clock, far=format_relative)
         environment.globals.update(style=style, script=script, modes=MODES, fallbacks=FALLBACKS, sheddings=SHEDDINGS)
         self._template = environment.from_string(resources.static("console.html").read_text(encoding="utf-8"))
         self._csp = (

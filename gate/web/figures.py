@@ -3,8 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from gate.core.instants import format_distance
-
 PAST = 600.0  # seconds in a curve
 
 
@@ -36,10 +34,6 @@ def ago(seconds: float | None) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h" if seconds < 129600 else f"{seconds / 86400:.0f} days"
-
-
-def far(moment: float, now: float) -> str:
-    return f"in {format_distance(moment - now)}" if moment > now else f"{format_distance(now - moment)} ago"
 
 
 def clock(moment: float) -> str:

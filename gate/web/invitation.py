@@ -23,7 +23,10 @@ class Engine(Protocol):
     keyring: KeyRing
     pages: Pages
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Unix time, seconds."""
+        ...
+
     async def invite(self, visit: Visit, invitation: Invitation) -> Decision | None: ...
 
 

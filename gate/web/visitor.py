@@ -15,22 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gate.core.answer import Answer, Fields
-from gate.core.credentials import KeyRing
 from gate.core.decision import Decision
-from gate.core.facts import Refusal
-from gate.core.invitations import Invitation
-from gate.core.settings import Settings
-from gate.core.snapshot import Snapshot
-from gate.core.visit import Form, Visit
+from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason
 from gate.private import NotKept
-from gate.web.authorize import authorize
+from gate.web import authorize, invitation
 from gate.web.documents import PRIVATE
 from gate.web.emails import BadAddress, Emails, parse_address
 from gate.web.forms import KeptForm, OverForm, UnknownForm, unseal
-from gate.web.invitation import follow, silenced
 from gate.web.links import checked_path
-from gate.web.pages import Pages
 from gate.web.status import StatusBoard
 
 MAX_MAIL_FORM = 2048  # bytes
@@ -44,32 +37,13 @@ class Meter(Protocol):
     def decided(self, decision: Decision) -> None: ...
 
 
-class Engine(Protocol):
+class Engine(authorize.Engine, invitation.Engine, Protocol):
     """What the endpoints need of :class:`gate.engine.Engine`."""
-
-    settings: Settings
-    snapshot: Snapshot
-    keyring: KeyRing
-    pages: Pages
 
     @property
     def meter(self) -> Meter: ...
-    @property
-    def now(self) -> "Clock": ...
-    async def consider(self, visit: Visit) -> Decision: ...
     async def consider_room(self, visit: Visit, name: str, *, claim: bool = True) -> Decision: ...
-    async def invite(self, visit: Visit, invitation: Invitation) -> Decision | None: ...
     async def hit_form(self, visit: Visit) -> bool: ...
-    def answer(self, visit: Visit, decision: Decision) -> Answer: ...
-    def refuse(self, refusal: Refusal, wants: Form = "html", languages: tuple[str, ...] = ()) -> Answer: ...
-    def headers_for_origin(self, visit: Visit, decision: Decision) -> Fields: ...
-    def headers_for_visitor(self, visit: Visit, decision: Decision) -> Fields: ...
-
-
-class Clock(Protocol):
-    """Unix time in seconds."""
-
-    def __call__(self) -> float: ...
 
 
 class TooMuch(Exception):
@@ -193,7 +167,7 @@ class Endpoints:
             return self._problem(visit, 404, "no such room")
         query = dict(_pairs(visit.query))
         back = checked_path(query.get("to", "")) or "/"
-        followed = await follow(visit, self._engine, name, request.url.path, query, back)
+        followed = await invitation.follow(visit, self._engine, name, request.url.path, query, back)
         if isinstance(followed, Answer):
             return response(followed)
         if visit.accepts == "json":
@@ -244,7 +218,7 @@ class Endpoints:
         """303 to a path on this host. ``to`` was checked, unless it is ``inside``: one of our own."""
         location = to if inside else checked_path(to) or "/"
         answer = Answer(303, (*PRIVATE, (b"location", location.encode())))
-        return self._personal(visit, decision, silenced(answer) if silent else answer)
+        return self._personal(visit, decision, invitation.silenced(answer) if silent else answer)
 
     def _personal(self, visit: Visit, decision: Decision, answer: Answer) -> Response:
         """With the cookies and the decision's label; our cache fields stay the strictest."""
@@ -285,7 +259,7 @@ class Endpoints:
 
     async def authorize(self, request: Request) -> Response:
         """An edge asks whether a request may go to the shop (:mod:`gate.web.authorize`)."""
-        return response(await authorize(visit_of(request), self._engine))
+        return response(await authorize.authorize(visit_of(request), self._engine))
 
     async def live(self, request: Request) -> Response:
         """The process answers."""

@@ -57,7 +57,6 @@ def room(mode: RoomMode) -> Snapshot:
 BLOCKED = Told(
     quotas={SETTINGS.limits[0].name: Quota(False, 2, 60, 0, 31.0), SETTINGS.limits[1].name: Quota(False, 5, 60, 0, 31.0)}
 )
-OK_PAY = Told(quotas={SETTINGS.limits[1].name: Quota(True, 5, 60, 4, 31.0)})
 EVERYTHING_WRONG = replace(
     CALM,
     fallback=Switch.ON,

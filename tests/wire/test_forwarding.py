@@ -56,9 +56,6 @@ async def test_pipelined_requests_are_answered_in_order(start):
     visitor.close()
 
 
-GET_D = b"GET /d HTTP/1.1\r\nHost: shop.test\r\n\r\n"
-
-
 async def test_bodies_are_framed_anew(start):
     gate = await start()
     visitor = await gate.visitor()
