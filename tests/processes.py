@@ -273,6 +273,19 @@ class Gate:
             self.process.stop()
 
 
+class Program:
+    """A visitor that asks for JSON and keeps its cookies."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._jar: dict[str, str] = {}
+
+    def ask(self, path: str) -> Reply:
+        reply = fetch(self._gate.url + path, cookies=self._jar, headers={"Accept": "application/json"})
+        self._jar |= reply.cookies
+        return reply
+
+
 class Shop:
     """The demo shop, as an origin with knobs and a journal."""
 

@@ -85,9 +85,7 @@ class Inside:
                 connection.data_received(ANSWER)
 
     def last(self) -> bytes:
-        transport = self.visitors[0].transport
-        assert isinstance(transport, Silence)
-        return bytes(transport.last)
+        return last_to(self.visitors[0])
 
 
 class Newcomers:
@@ -109,9 +107,13 @@ class Newcomers:
                 self.visitors[number % CONNECTIONS].data_received(self.request)
 
     def last(self) -> bytes:
-        transport = self.visitors[0].transport
-        assert isinstance(transport, Silence)
-        return bytes(transport.last)
+        return last_to(self.visitors[0])
+
+
+def last_to(visitor: Any) -> bytes:
+    """The last answer that ``visitor`` got."""
+    assert isinstance(visitor.transport, Silence)
+    return bytes(visitor.transport.last)
 
 
 def line_engine(directory: Path) -> tuple[Engine, Line]:

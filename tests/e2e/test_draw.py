@@ -10,28 +10,20 @@ from typing import Any
 import pytest
 
 from gate.core.draw import commitment
-from tests.processes import Gate, Shop, eventually, fetch, running
+from tests.processes import Gate, Program, Shop, eventually, fetch, running
 
 pytestmark = pytest.mark.slow
 
-JSON = {"Accept": "application/json"}
 EARLY = 8  # people before the opening
 LEAD = 45.0  # seconds from writing the config to the opening: a gate starts, and everybody comes
 
 
-class Person:
-    """A visitor in line, with the ticket in a cookie jar."""
+class Person(Program):
+    """Stands in line."""
 
     def __init__(self, gate: Gate) -> None:
-        self.gate = gate
-        self.jar: dict[str, str] = {}
-        self.entered = 0.0
+        super().__init__(gate)
         self.first = self.ask("/checkout")
-
-    def ask(self, path: str) -> Any:
-        reply = fetch(self.gate.url + path, cookies=self.jar, headers=JSON)
-        self.jar |= reply.cookies
-        return reply
 
     def number(self) -> int:
         return int(self.ask("/__gate/rooms/checkout/ticket").json()["number"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gate import keys
-from tests.processes import Gate, Shop, eventually, fetch, running
+from tests.processes import Gate, Program, Shop, eventually, fetch, running
 
 pytestmark = pytest.mark.slow
 
@@ -18,18 +18,12 @@ ROLLS = 150.0  # seconds: three processes start one after the other, twice where
 ROOM = {"match": ["/checkout/**"], "rate": "1/day", "burst": 1}
 
 
-class Person:
-    """A visitor in line, with the ticket in a cookie jar."""
+class Person(Program):
+    """Stands in line."""
 
     def __init__(self, gate: Gate) -> None:
-        self.gate = gate
-        self.jar: dict[str, str] = {}
+        super().__init__(gate)
         self.ask("/checkout")
-
-    def ask(self, path: str) -> Any:
-        reply = fetch(self.gate.url + path, cookies=self.jar, headers=JSON)
-        self.jar |= reply.cookies
-        return reply
 
     def place(self) -> tuple[int, int, int]:
         told = self.ask("/__gate/rooms/checkout/ticket").json()

@@ -118,14 +118,15 @@ async def test_a_body_that_drips_is_cut_off(start, monkeypatch):
     assert gate.meter.results == []
 
 
-async def test_a_visitor_who_takes_nothing_is_cut_off(start):
-    async def script(side):
-        await side.head()
-        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-        while True:
-            await side.send(b"x" * 65536)
+async def answer_without_end(side):
+    await side.head()
+    await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+    while True:
+        await side.send(b"x" * 65536)
 
-    gate = await start(script, visitors={"stall": "300ms"})
+
+async def test_a_visitor_who_takes_nothing_is_cut_off(start):
+    gate = await start(answer_without_end, visitors={"stall": "300ms"})
     visitor = await gate.visitor()
     await visitor.send(b"GET /big HTTP/1.1\r\nHost: shop.test\r\n\r\n")
     async with asyncio.timeout(DEADLINE):
@@ -163,13 +164,7 @@ async def test_an_answer_that_was_held_up_does_not_spoil_the_pace_of_the_body(st
 
 
 async def test_who_takes_nothing_of_the_answer_is_cut_off_though_the_body_has_just_ended(start):
-    async def script(side):
-        await side.head()
-        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-        while True:
-            await side.send(b"x" * 65536)
-
-    gate = await start(script, visitors={"stall": "2s"})
+    gate = await start(answer_without_end, visitors={"stall": "2s"})
     visitor = await gate.visitor()
     await visitor.send(b"POST /both HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\n")
     await eventually(lambda: any(connection._paused for connection in gate.door.connections), "nobody takes the answer")
