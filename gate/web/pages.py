@@ -23,8 +23,8 @@ from gate.web.documents import JSON, PRIVATE, problem, retry_field, text, to_jso
 from gate.web.forms import KeptForm
 from gate.web.languages import Language
 from gate.web.links import way_back
-from gate.web.sheets import Leaf, Return, Sheet
-from gate.web.standing import JITTER, Standing, document, standing, why
+from gate.web.sheets import Leaf, Return, Row, Sheet
+from gate.web.standing import DUE, JITTER, Standing, document, standing, why
 
 SHEETS = 512  # kept: languages times rooms times states, until an operator's new word for the line makes others
 
@@ -293,7 +293,7 @@ class Pages:
 class Welcome:
     """The answer to those who wait in one form, language and room for one reason; their place is filled in."""
 
-    __slots__ = ("_decision", "_language", "_leaves", "_now", "_outlook", "_pages", "_to", "_view", "fields", "status")
+    __slots__ = ("_decision", "_language", "_leaves", "_now", "_outlook", "_pages", "_row", "_to", "_view", "fields", "status")
 
     def __init__(self, pages: Pages, visit: Visit, decision: Decision, view: RoomView, now: float, to: Return) -> None:
         self._pages = pages
@@ -304,11 +304,14 @@ class Welcome:
         self._outlook = outlook_of(view)
         self._to = to
         self._leaves: dict[str, Leaf] | None = {} if visit.accepts == "html" else None
+        self._row: Row | None = None
         self.status = pages.settings.rooms[view.name].status
         self.fields: Fields = (*PRIVATE, *(JSON if self._leaves is None else pages.line_fields(self._language)))
 
     def fill(self, ticket: Ticket) -> tuple[int, bytes]:
         """When to come back, in seconds, and the body for the holder of ``ticket``."""
+        if self._row is not None and (filled := self._row.fill(ticket)) is not None:
+            return filled
         seen = standing(self._decision, self._view, self._pages.draw(), ticket, self._outlook)
         seconds = whole(seen.retry_after)
         if self._leaves is None:
@@ -317,7 +320,14 @@ class Welcome:
         if leaf is None:
             leaf = self._pages.sheet(self._language, self._view, seen, self._decision.reason).to(self._to)
             self._leaves[seen.state] = leaf
+            if seen.state == "line" and is_plain(self._decision, self._view):
+                self._row = Row(leaf, self._view, self._outlook, self._pages.draw)
         return seconds, leaf.fill(seen, seconds, self._view, self._now)
+
+
+def is_plain(decision: Decision, view: RoomView) -> bool:
+    """Is nothing told to those in line but their place, the wait and when to come back?"""
+    return decision.reason not in DUE and view.left is None and not view.draw and not view.drawn
 
 
 def _will_draw(view: RoomView) -> bool:

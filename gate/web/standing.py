@@ -12,7 +12,7 @@ from gate.web import sentences
 
 RETRY = {"closed": 30.0, "sold-out": 30.0, "over": 300.0}  # seconds
 JITTER = 0.3  # a time to come back is stretched by up to this share, so that nobody comes back together
-_DUE = frozenset({Reason.RATE, Reason.ACTIVE})  # the reasons for which the store says when a token is due
+DUE = frozenset({Reason.RATE, Reason.ACTIVE})  # the reasons for which the store says when a token is due
 
 
 class Standing(NamedTuple):
@@ -37,11 +37,11 @@ def standing(
     ticket = ticket or decision.ticket
     if ticket is None:
         state = state_of(decision, None)
-        return Standing(state, None, None, None, None, None, _hundredths(retry_after(decision, None, state, draw)))
+        return Standing(state, None, None, None, None, None, hundredths(retry_after(decision, None, state, draw)))
     place = place_of(ticket, view, outlook)
     state = state_of(decision, place)
     number = ticket.number if ticket.number < AWAY else None
-    again = _hundredths(retry_after(decision, place, state, draw))
+    again = hundredths(retry_after(decision, place, state, draw))
     if place is None:
         return Standing(state, number, None, ticket.epoch, None, None, again)
     ahead, _, low, high = place
@@ -76,7 +76,7 @@ def document(seen: Standing, decision: Decision, view: RoomView, grace: float, h
 
 def retry_after(decision: Decision, place: Place | None, state: str, draw: float) -> float:
     """Seconds. What the store says is when a token is due, so that is kept; all else is spread out."""
-    if decision.retry_after is not None and (state == "called" or decision.reason in _DUE):
+    if decision.retry_after is not None and (state == "called" or decision.reason in DUE):
         return decision.retry_after
     low = place.low if place is not None else None
     if state == "line" and low is not None:  # the store speaks of the token after this one's, not of this place in line
@@ -85,7 +85,7 @@ def retry_after(decision: Decision, place: Place | None, state: str, draw: float
     return ask_again(low, draw) if wanted is None else wanted * (1 + JITTER * draw)
 
 
-def _hundredths(seconds: float) -> float:
+def hundredths(seconds: float) -> float:
     """Rounded to them, in half the time of ``round``, which is exact where two are equally near."""
     return int(100 * seconds + 0.5) / 100
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 from ipaddress import ip_address
 
@@ -24,6 +25,7 @@ from gate.web import sentences
 from gate.web.artwork import Artwork, PageError
 from gate.web.links import checked_path, way_back
 from gate.web.pages import Pages
+from gate.web.sheets import Return
 
 MOST = 14 * 1024
 TAGS = ["en", "de", "ar"]
@@ -377,7 +379,8 @@ def test_nothing_a_visitor_sends_becomes_markup(pages, target, query, host, refe
 
 def test_the_operators_and_the_shops_words_are_text():
     hostile = "</p><script>alert(1)</script>\x1ahead\x1a{{ 7*7 }} & Söhne"
-    pages = Pages(settings(brand={"name": hostile, "message": hostile}, fallback={"message": hostile, "phone": hostile}))
+    given = settings(brand={"name": hostile, "message": hostile}, fallback={"message": hostile, "phone": hostile})
+    pages = Pages(given, draw=lambda: 0.5)  # another time to come back may have a 49 in it
     view = replace(VIEW, message="</p><script>alert(2)</script>")
     for answer in (
         pages.waiting(visit(), Decision(Outcome.WAIT, Reason.LINE, "checkout", ticket=TICKET), view, 0.0),
@@ -535,6 +538,44 @@ def test_a_canned_answer_may_say_how_it_is_cached(tmp_path):
     answer = Pages(given).canned(given.routes[0].fallback, visit())
     assert header(answer, "cache-control") == "public, max-age=5"
     assert header(answer, "content-type") == "application/json"
+
+
+@cache
+def in_all_languages(draw: float) -> Pages:
+    return Pages(settings(brand={"languages": TAGS}), draw=lambda: draw)
+
+
+@pytest.mark.parametrize("reason", [Reason.LINE, Reason.RATE, Reason.ACTIVE, Reason.HOLD])
+@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"through": 190, "message": "100 % sure"},
+        {"epoch": 2, "base": 700},
+        {"left": 40},
+        {"draw": True, "seed": SEED, "drawn": 1500},
+        {"drawn": 1500, "seed": SEED},
+        {"mode": RoomMode.HOLD},
+        {"amount": 100_000, "present": 0.3, "tokens": 3.0},
+    ],
+)
+def test_what_newcomers_of_one_kind_are_told_is_what_each_would_be_told_alone(reason, tag, changed):
+    view = replace(VIEW, **changed)
+    places = [
+        TICKET._replace(number=number, epoch=epoch)
+        for epoch in (view.epoch, 1)
+        for number in (1432, 1, 189, 190, 191, 192, 193, 202, 303, 1190, 1701, 250_000, AWAY + 5)
+    ]
+    for form, draw in (("html", 0.0), ("html", 0.37), ("html", 0.999), ("json", 0.5)):
+        visitor = visit(tag, accepts=form)
+        pages = in_all_languages(draw)
+        each = [Decision(Outcome.WAIT, reason, "checkout", ticket=place, retry_after=0.7) for place in places]
+        welcome = pages.welcome(visitor, each[0], view, 5.0, Return(visitor, "checkout"))
+        for decision in each:
+            alone = pages.waiting(visitor, decision, view, 5.0)
+            assert welcome.fill(decision.ticket) == (int(header(alone, "retry-after")), alone.body)
+            assert welcome.status == alone.status
 
 
 _PREPARED = Artwork(settings()).of(Artwork(settings()).languages.default, "waiting")
