@@ -180,11 +180,10 @@ def screen(stage: Stage, token: str | None, worker: int | None, width: int) -> T
     ]
     for what, there in where:
         text.append(f"{what:<30}").append(f"{there}\n", "bold")
-    text.append("\nIn a second terminal, so that commands find this demo:\n\n")
+    text.append("\nIn two more terminals, so that commands find this demo:\n\n")
     text.append(f"  export GATE_CONFIG={shlex.quote(str(stage.config_path))}\n", "bold")
-    text.append("\nThen type, and see:\n\n")
+    crowd = (f"{gate} demo crowd 200", "a line forms; put a lantern into your cart and you have your place in it")
     tour = [
-        (f"{gate} demo crowd 200", "a line forms; put a lantern into your cart and you have your place in it"),
         (f"{gate} top", "who waits, who is inside, what every worker does"),
         (f"{gate} room checkout hold", "nobody new enters, nobody loses their place"),
         (f"{gate} room checkout auto --rate 600/minute", "the line runs ten times as fast"),
@@ -195,10 +194,15 @@ def screen(stage: Stage, token: str | None, worker: int | None, width: int) -> T
         *([(f"kill -9 {worker}", "a worker dies and is replaced; nobody in line notices")] if worker else []),
         (f"{gate} explain {shop}/checkout", "why a request gets the answer it gets"),
     ]
-    column = max(len(line) for line, _ in tour) + 3
-    side_by_side = 2 + column + max(len(what) for _, what in tour) <= width
-    for line, what in tour:
-        text.append(f"  {line:<{column}}" if side_by_side else f"  {line}\n      ", "bold").append(f"{what}\n")
+    column = max(len(line) for line, _ in (crowd, *tour)) + 3
+    side_by_side = 2 + column + max(len(what) for _, what in (crowd, *tour)) <= width
+    for heading, lines in (
+        ("In one of them, which shows the crowd for the minutes that it takes:", [crowd]),
+        ("In the other, meanwhile; type, and see:", tour),
+    ):
+        text.append(f"\n{heading}\n\n")
+        for line, what in lines:
+            text.append(f"  {line:<{column}}" if side_by_side else f"  {line}\n      ", "bold").append(f"{what}\n")
     return text
 
 

@@ -83,6 +83,11 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
 
 
 def test_the_tour_is_true(demo: Demo) -> None:
+    crowded, free = demo.said.split("In the other, meanwhile")
+    assert "In two more terminals" in crowded
+    assert ("demo crowd" in crowded, "demo crowd" in free) == (True, False)  # it holds its terminal for minutes
+    assert all(line in free for line in ("gate top", "room checkout hold", "demo knob reviews dead"))
+
     assert "Add to cart" in fetch(f"{demo.url}/product/lantern").text
     shop = config.load(demo.config).origin.servers[0]
 
