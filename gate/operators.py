@@ -56,18 +56,24 @@ class Operators:
         self._stamp: tuple[object, object] | None = None
         self._known: tuple[Operator, ...] = ()
 
-    def start(self, *, clock: Callable[[], float] = time.time, random: Callable[[int], bytes] = urandom) -> str | None:
-        """Makes what is missing. At the first start returns the first operator's token, to be shown once; else None.
+    def start(self, *, random: Callable[[int], bytes] = urandom) -> None:
+        """Makes this machine's credential if it is missing, and looks whether the list can be used.
 
         Raises :class:`BadOperators`, :class:`gate.private.Unsafe`, :class:`OSError`.
         """
         private.make_directory(self._path.parent)
         private.create(self._local_path, _token(random).encode() + b"\n")
+        self.list()
+
+    def first(self, *, clock: Callable[[], float] = time.time, random: Callable[[int], bytes] = urandom) -> str | None:
+        """Where there is no list yet, makes it with one operator, whose token it returns; else None.
+
+        To be called when nothing stands between the token and whoever it is shown to: it is never shown again. Raises as
+        :meth:`start`.
+        """
         token = _token(random)
         first = Operator("admin", Role.OPERATOR, _digest(token), clock())
-        created = private.create(self._path, _to_json((first,)))
-        self.list()
-        return token if created else None
+        return token if private.create(self._path, _to_json((first,))) else None
 
     def who(self, token: str) -> Operator | None:
         """Whose token this is. Takes the same time for every wrong one. Raises as :meth:`start`."""
@@ -120,11 +126,6 @@ class Operators:
                 known = (*known, Operator(LOCAL, Role.OPERATOR, _digest(token), 0.0))
             self._known, self._stamp = known, stamp
         return self._known
-
-
-def ensure_operators(state: Path) -> str | None:
-    """As :meth:`Operators.start`: at the first start the token to show once, else None."""
-    return Operators(state).start()
 
 
 def local_token(state: Path) -> str | None:

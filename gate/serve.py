@@ -25,7 +25,7 @@ from gate import config, examination, heartbeat, logs, private
 from gate.children import Children, Plan, StartError
 from gate.core.settings import Settings
 from gate.keys import BadKeyFile, ensure_keyring
-from gate.operators import BadOperators, ensure_operators
+from gate.operators import BadOperators, Operators
 from gate.private import Unsafe
 from gate.process import take_all_files
 from gate.store.embedded import Embedded, EmbeddedError
@@ -108,6 +108,7 @@ class Supervisor:
                 self._embedded = Embedded(self.settings.state / "store", persist=True)
                 self._store_url = self._embedded.start()
             await self._children.start(self._plans(self.settings))
+            self.new_token = self._first_token()  # last: a start that fails must not use it up unseen
         except BaseException as error:
             await self.stop()
             if isinstance(error, EmbeddedError):
@@ -120,7 +121,7 @@ class Supervisor:
         ]
 
     def _prepare(self, state: Path) -> None:
-        """The state directory with keys, operators and an empty place for what the processes say."""
+        """The state directory with keys, this machine's credential and an empty place for what the processes say."""
         try:
             private.make_directory(private.make_directory(state) / "run")
             self._lock = (state / "run" / "gate.lock").open("wb")
@@ -131,16 +132,20 @@ class Supervisor:
             raise _unusable(state, error) from error
         try:
             ensure_keyring(state)
-            self.new_token = ensure_operators(state)
+            Operators(state).start()
             metrics.wipe(state / "run" / "metrics")
             heartbeat.wipe(state / "run")
             self._tell(None)
         except OSError as error:
-            raise StartError(
-                f"cannot use the state directory {state}: {error.strerror}; choose another with `state:`"
-            ) from error
+            raise _unusable(state, error) from error
         except (BadKeyFile, BadOperators, Unsafe) as error:
             raise StartError(str(error)) from error
+
+    def _first_token(self) -> str | None:
+        try:
+            return Operators(self.settings.state).first()
+        except OSError as error:
+            raise _unusable(self.settings.state, error) from error
 
     async def wait(self) -> None:
         """Until somebody asks to stop."""

@@ -109,7 +109,7 @@ def list_operators(config: ConfigOption = None, as_json: JsonOption = False) -> 
     table = table_of("Name", "Role", "Since")
     for operator in found:
         table.add_row(operator.name, operator.role.value, when(operator.created))
-    Console().print(table if found else "There are none; `gate operators add NAME` makes one.")
+    Console().print(table if found else "There are none; `gate operators add NAME --role operator` makes one.")
 
 
 @operators_app.command("add")

@@ -75,7 +75,7 @@ class Api:
             challenge = 'Bearer realm="gate"' + (', error="invalid_token"' if token else "")
             raise Problem(
                 401,
-                "Send an operator's token: Authorization: Bearer …; `gate operators add NAME` makes one.",
+                "Send an operator's token: Authorization: Bearer …; `gate operators add NAME --role operator` makes one.",
                 headers={"WWW-Authenticate": challenge},
             )
         if not operator.may(role):

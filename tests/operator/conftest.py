@@ -49,7 +49,8 @@ class Listener:
         self.config.write_text(CONFIG.format(port=self.port, state=self.state, socket=store.socket))
         self.store = store
         self.operators = Operators(self.state)
-        self.first = self.operators.start()
+        self.operators.start()
+        self.first = self.operators.first()
         self.viewer = self.operators.add("vera", Role.VIEWER)
         self.operator = self.operators.add("olga", Role.OPERATOR)
         self.backend: Backend | None = None

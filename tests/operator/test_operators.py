@@ -6,14 +6,21 @@ from pathlib import Path
 import pytest
 
 from gate import operators, private
-from gate.operators import BadOperators, Operators, Role, ensure_operators, local_token
+from gate.operators import BadOperators, Operators, Role, local_token
+
+
+def started(state: Path) -> str | None:
+    """What a gate does when it starts, and the token that it shows."""
+    found = Operators(state)
+    found.start()
+    return found.first()
 
 
 def test_the_first_start_shows_one_token_and_keeps_only_its_hash(tmp_path: Path) -> None:
     state = tmp_path / "s"
-    token = ensure_operators(state)
+    token = started(state)
     assert token is not None
-    assert ensure_operators(state) is None
+    assert started(state) is None
     kept = b"".join(path.read_bytes() for path in state.iterdir())
     assert token.encode() not in kept
     assert token.removeprefix(operators.PREFIX).encode() not in kept
@@ -26,7 +33,7 @@ def test_the_first_start_shows_one_token_and_keeps_only_its_hash(tmp_path: Path)
 
 def _start(state: str, barrier: object, found: object) -> None:
     barrier.wait()
-    found.put((ensure_operators(Path(state)), local_token(Path(state))))
+    found.put((started(Path(state)), local_token(Path(state))))
 
 
 def test_of_gates_that_start_at_once_one_shows_the_token(tmp_path: Path) -> None:
@@ -47,7 +54,7 @@ def test_of_gates_that_start_at_once_one_shows_the_token(tmp_path: Path) -> None
 def test_the_local_credential_is_an_operator(tmp_path: Path) -> None:
     state = tmp_path / "s"
     assert local_token(state) is None
-    ensure_operators(state)
+    started(state)
     token = local_token(state)
     assert token is not None
     found = Operators(state).who(token)
@@ -62,7 +69,7 @@ def test_the_local_credential_is_an_operator(tmp_path: Path) -> None:
 
 def test_add_and_remove_count_at_once(tmp_path: Path) -> None:
     state = tmp_path / "s"
-    ensure_operators(state)
+    started(state)
     serving = Operators(state)
     token = Operators(state).add("ann", Role.VIEWER)
     ann = serving.who(token)
@@ -80,13 +87,13 @@ def test_add_and_remove_count_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "local", "a b", "../x", "x" * 65, "ann\n", "-x", "<b>"])
 def test_refuses_odd_names(tmp_path: Path, name: str) -> None:
-    ensure_operators(tmp_path / "s")
+    started(tmp_path / "s")
     with pytest.raises(BadOperators):
         Operators(tmp_path / "s").add(name, Role.VIEWER)
 
 
 def test_names_are_taken_once(tmp_path: Path) -> None:
-    ensure_operators(tmp_path / "s")
+    started(tmp_path / "s")
     with pytest.raises(BadOperators, match="exists"):
         Operators(tmp_path / "s").add("admin", Role.VIEWER)
     with pytest.raises(BadOperators, match="listed: admin"):
@@ -95,12 +102,12 @@ def test_names_are_taken_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token", ["", "gate_op_", "x" * 10_000, "\udcff", "ä", "gate_op_" + "A" * 43])
 def test_nobody_has_a_token_like_this(tmp_path: Path, token: str) -> None:
-    ensure_operators(tmp_path / "s")
+    started(tmp_path / "s")
     assert Operators(tmp_path / "s").who(token) is None
 
 
 def test_an_empty_local_credential_lets_nobody_in(tmp_path: Path) -> None:
-    ensure_operators(tmp_path / "s")
+    started(tmp_path / "s")
     private.write(tmp_path / "s" / operators.LOCAL_FILE, b"\n")
     assert local_token(tmp_path / "s") is None
     assert Operators(tmp_path / "s").who("") is None
@@ -109,7 +116,7 @@ def test_an_empty_local_credential_lets_nobody_in(tmp_path: Path) -> None:
 def test_every_wrong_token_is_compared_with_every_listed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time an answer takes must not tell how far down the list a token is."""
     state = tmp_path / "s"
-    token = ensure_operators(state)
+    token = started(state)
     assert token is not None
     for name in ("a", "b", "c"):
         Operators(state).add(name, Role.VIEWER)
@@ -130,7 +137,7 @@ def test_every_wrong_token_is_compared_with_every_listed_one(tmp_path: Path, mon
 
 
 def test_a_broken_list_is_said_so(tmp_path: Path) -> None:
-    ensure_operators(tmp_path / "s")
+    started(tmp_path / "s")
     private.write(tmp_path / "s" / operators.FILE, b"{}")
     with pytest.raises(BadOperators, match=operators.FILE):
         Operators(tmp_path / "s").who("x")
