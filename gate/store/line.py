@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gate.core import ledger, room
 from gate.core.blocks import LARGEST, Block
+from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
 from gate.core.decide import FULL_RETRY, HOLD_RETRY, STORE_RETRY
 from gate.core.decision import Entry
@@ -28,8 +30,8 @@ HOLD = 2.0  # a token due within so many seconds is waited for in the gate; it c
 HOLD_MOST = 3.5  # but nobody is held for longer than this
 LINE_RETRY = 2.0
 HICCUP = 0.5  # seconds for which a question to a store that was just lost waits for it, and is put once more
-LATE = 0.25  # seconds; an answer that took longer says what was true then, and is asked for again
-SEAT_SLACK = 2.0  # seconds a seat outlives its pass in the store
+LATE = ledger.LATE / SECOND  # an answer that took longer says what was true then, and is asked for again
+SEAT_SLACK = room.SEAT_SLACK / SECOND  # a seat outlives its pass by so long in the store
 APART = 1.0  # seconds that two clocks may differ, which that slack is for; beyond it times are told by each one's own
 NOTED_EVERY = 0.5  # seconds between two batches of tickets that were seen again,
 NOTED_MOST = 2000  # each of no more than so many;
@@ -162,6 +164,8 @@ class Line:
         if found is None:
             return None
         number, epoch = found
+        if number >= self._block.ask:
+            self._lease_ahead(terms, now)
         return self._waits(self._new_id(), number, epoch, terms, now)
 
     async def claim(self, ticket: Ticket, terms: Terms, *, patience: float = HOLD_MOST) -> Entry:
@@ -336,11 +340,16 @@ class Line:
             self._leasing = asyncio.create_task(self._lease(terms), name=f"lease {self.name}")
         return await mine
 
+    def _lease_ahead(self, terms: Terms, now: float) -> None:
+        """While numbers are in hand. Not where the line has an end: those that nobody gets would bring it nearer."""
+        if self._block.wants_next(now) and self._leasing is None and terms.maximum is None:
+            self._leasing = asyncio.create_task(self._lease(terms), name=f"lease {self.name}")
+
     async def _lease(self, terms: Terms) -> None:
         trouble = StoreUnavailable("no number was leased")
         try:
-            while self._joining:
-                size = min(LARGEST, self._block.next_size(self._clock()) + len(self._joining) - 1)
+            while True:
+                size = min(LARGEST, self._block.next_size(self._clock()) + max(0, len(self._joining) - 1))
                 first, epoch, count = await self._run("lease", terms, size)
                 now = self._clock()
                 self._block.refill(int(first), int(epoch), int(count), now)
@@ -349,6 +358,8 @@ class Line:
                         _settle(self._joining.popleft(), None)
                 while self._joining and (found := self._block.take(now)) is not None:
                     _settle(self._joining.popleft(), found)
+                if not self._joining:
+                    return
         except StoreUnavailable as error:
             trouble = error
         finally:  # whatever happened, nobody is left standing

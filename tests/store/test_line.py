@@ -237,6 +237,28 @@ async def test_a_storm_of_joins_costs_few_calls_and_gives_every_number_once(link
     assert calls < 200
 
 
+@pytest.mark.parametrize("maximum", [None, 100_000])
+async def test_in_a_storm_numbers_are_leased_before_they_are_wanted(link: Link, room: str, maximum: int | None) -> None:
+    """But not where the line has an end."""
+    now = 1e9
+    line = Line(link, room, new_id=lambda: str(time.monotonic_ns()), clock=lambda: now, memory=Memory())
+    await stand(line, TERMS, 50)
+    terms = replace(TERMS, maximum=maximum)
+    entries, late = [], 0
+    for _ in range(3000):
+        now += 0.0001
+        entry = line.join_at_once(terms)
+        if entry is None:
+            late += 1
+            entry = await line.join(terms)
+        elif line._leasing is not None:
+            await line._leasing
+        entries.append(entry)
+    numbers = [entry.ticket.number for entry in entries]
+    assert numbers == list(range(numbers[0], numbers[0] + 3000)), "none is left out, and none comes before its turn"
+    assert late <= 7 if maximum is None else late > 10, "until a block has 32 numbers"
+
+
 async def test_numbers_that_nobody_took_at_once_are_dropped(link: Link, room: str) -> None:
     now = 1e9
     line = Line(link, room, new_id=lambda: str(time.monotonic_ns()), clock=lambda: now, memory=Memory())
