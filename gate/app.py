@@ -46,6 +46,7 @@ from gate.web import metrics
 from gate.web.emails import Emails
 from gate.web.operator import operator_app
 from gate.web.pages import Pages
+from gate.web.unlisted import Unlisted
 from gate.web.visitor import visitor_app
 from gate.wire.door import LAST_CALL, Door, ServerState
 from gate.wire.health import Checker
@@ -168,9 +169,10 @@ async def worker(plan: Plan) -> AsyncIterator[tuple[Door, "Pulse"]]:
     follow = OrdersFollower(OrdersStore(link, clock=engine.now), state, engine)
     await follow.once()
     await engine.refresh()
-    door = Door(engine, visitor_app(engine, emails))
-    pulse = Pulse(plan, engine, door)
     log, known_problem = logs.get("gate.app"), [keys.problem]
+    unlisted = Unlisted(lambda edge: log.warning("question_refused", edge=edge, why="it is not in edge.ask"))
+    door = Door(engine, visitor_app(engine, emails, unlisted))
+    pulse = Pulse(plan, engine, door, unlisted)
 
     async def each_second() -> None:
         if keys.reload():
@@ -203,10 +205,11 @@ async def worker(plan: Plan) -> AsyncIterator[tuple[Door, "Pulse"]]:
 class Pulse:
     """What this worker says of itself once a second."""
 
-    def __init__(self, plan: Plan, engine: Engine, door: Door) -> None:
+    def __init__(self, plan: Plan, engine: Engine, door: Door, unlisted: Unlisted) -> None:
         self._plan = plan
         self._engine = engine
         self._door = door
+        self._unlisted = unlisted
         self._started = self._since = engine.now()
         self._condition = heartbeat.Condition.NORMAL
         self._servers: dict[str, bool] = {}
@@ -252,6 +255,7 @@ class Pulse:
                 connections=len(self._door.connections),
                 overload=snapshot.overload,
                 breakers={name: breaker.state.value for name, breaker in engine.shop.breakers.items()},
+                unlisted=self._unlisted.edges(engine.now()),
                 rooms={
                     name: _room_beat(view, engine.settings.rooms[name], engine.left_by_shop(name))
                     for name, view in snapshot.rooms.items()

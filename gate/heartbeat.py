@@ -68,6 +68,7 @@ class Beat:
     connections: int = 0  # visitors' connections
     overload: int = 0  # measured: 0, 1, 2
     breakers: dict[str, str] = field(default_factory=dict)  # route name: closed, open, half-open
+    unlisted: list[str] = field(default_factory=list)  # addresses that asked about requests lately, and may not
     rooms: dict[str, RoomBeat] = field(default_factory=dict)
 
     def age(self, now: float) -> float:

@@ -356,6 +356,8 @@ def _problems(orders: Orders, beats: list[Beat], living: list[Beat]) -> list[str
         found.append(f"Worker {', '.join(behind)} does not yet follow the last order.")
     for route in sorted({name for beat in living for name, state in beat.breakers.items() if state == "open"}):
         found.append(f"The breaker of {route} is open: its fallback is served.")
+    for edge in sorted({edge for beat in living for edge in beat.unlisted}):
+        found.append(f"{edge} asks about requests and is not in edge.ask: visitors get 403. If it is an edge of yours, add it.")
     if len({beat.config for beat in living}) > 1:
         found.append("The workers do not all run the same config.")
     return found

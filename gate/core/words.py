@@ -65,6 +65,7 @@ class Reason(StrEnum):
     # refuse
     MALFORMED = "malformed"  # framing, target or header that two programs could read differently
     HOST = "host"  # not a host name of this shop
+    ASKER = "asker"  # asks about requests, and is no edge of `edge.ask`
     METHOD = "method"  # CONNECT, TRACE
     TOO_LARGE = "too-large"  # body, target or headers beyond the limit
     # own

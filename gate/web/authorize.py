@@ -91,8 +91,8 @@ def request_of(visit: Visit) -> Visit:
     Only an edge that the config names may ask: for anybody else this endpoint would be an oracle, and a way to spend places.
     """
     if not visit.asks:
-        raise Refusal(403, Reason.HOST, "only an edge that `edge.ask` names may ask")
-    target, method = _named(visit)
+        raise Refusal(403, Reason.ASKER, "only an edge that `edge.ask` names may ask")
+    target, method = named_request(visit)
     for uri, verb in (_ORIGINAL, _FORWARDED):
         if _one(visit, uri) not in (b"", target) or _one(visit, verb) not in (b"", method):
             raise Refusal(403, Reason.MALFORMED, "two requests are named: X-Original-* and X-Forwarded-* differ")
@@ -103,11 +103,11 @@ def request_of(visit: Visit) -> Visit:
     except MalformedTarget as error:
         raise Refusal(403, Reason.MALFORMED, str(error)) from error
     if path.widened.startswith(QUESTIONS.decode()):
-        raise Refusal(403, Reason.HOST, "this endpoint is not for visitors")
+        raise Refusal(403, Reason.ASKER, "this endpoint is not for visitors")
     return replace(visit, method=method.decode("latin-1"), path=path, query=query, asks=False)
 
 
-def _named(visit: Visit) -> tuple[bytes, bytes]:
+def named_request(visit: Visit) -> tuple[bytes, bytes]:
     """Target and method, from where this edge puts them and from nowhere else. Raises :class:`Refusal`."""
     if visit.path.raw.startswith(ENVOY):
         rest = visit.path.raw[len(ENVOY) :]
@@ -133,7 +133,7 @@ def _one(visit: Visit, name: bytes) -> bytes:
 
 def is_respelled(visit: Visit, asked: Visit) -> bool:
     """Would the edge forward another spelling than the one that was decided on? (``//host/checkout``)"""
-    return not visit.path.raw.startswith(ENVOY) and not _named(visit)[0].startswith(location_of(asked))
+    return not visit.path.raw.startswith(ENVOY) and not named_request(visit)[0].startswith(location_of(asked))
 
 
 def location_of(asked: Visit) -> bytes:
@@ -166,7 +166,8 @@ def allowed(dialect: Dialect, asked: Visit, decision: Decision, added: Fields) -
 def denied(dialect: Dialect, answer: Answer) -> Answer:
     """No, in a status that this edge takes for no."""
     if dialect == "nginx":
-        return Answer(403 if answer.status in (400, 403) else 401, ((b"cache-control", b"no-store"),))
+        said = tuple(field for field in answer.headers if field[0] == b"gate-decision")
+        return Answer(403 if answer.status in (400, 403) else 401, (*said, (b"cache-control", b"no-store")))
     if dialect == "envoy" and (answer.status < 300 or answer.status >= 500):
         return Answer(429, answer.headers, answer.body)
     if answer.status < 300:  # a room may answer 200 or 202 while one waits; an edge would take it for yes

@@ -25,6 +25,7 @@ from gate.web.emails import BadAddress, Emails, parse_address
 from gate.web.forms import KeptForm, OverForm, UnknownForm, unseal
 from gate.web.links import checked_path
 from gate.web.status import StatusBoard
+from gate.web.unlisted import Unlisted
 
 MAX_MAIL_FORM = 2048  # bytes
 MAX_KEPT_FORM = 20_000  # and the kept form, which is longer than what it keeps
@@ -50,9 +51,9 @@ class TooMuch(Exception):
     """The body is longer than this form can be."""
 
 
-def visitor_app(engine: Engine, emails: Emails) -> Starlette:
-    """The app the door calls for everything under ``/__gate/``."""
-    endpoints = Endpoints(engine, emails)
+def visitor_app(engine: Engine, emails: Emails, unlisted: Unlisted | None = None) -> Starlette:
+    """The app the door calls for everything under ``/__gate/``. ``unlisted`` hears who asks about requests and may not."""
+    endpoints = Endpoints(engine, emails, unlisted or Unlisted())
     app = Starlette(
         routes=[
             Route("/__gate/rooms/{room}/status", endpoints.status, methods=["GET"]),
@@ -79,9 +80,10 @@ def _whatever(route: Route) -> Route:
 
 
 class Endpoints:
-    def __init__(self, engine: Engine, emails: Emails) -> None:
+    def __init__(self, engine: Engine, emails: Emails, unlisted: Unlisted) -> None:
         self._engine = engine
         self._emails = emails
+        self._unlisted = unlisted
         self._board = StatusBoard(engine)
 
     # ------------------------------------------------------------------ the room
@@ -259,7 +261,10 @@ class Endpoints:
 
     async def authorize(self, request: Request) -> Response:
         """An edge asks whether a request may go to the shop (:mod:`gate.web.authorize`)."""
-        return response(await authorize.authorize(visit_of(request), self._engine))
+        visit = visit_of(request)
+        if not visit.asks:
+            self._unlisted.asked(visit, self._engine.now())
+        return response(await authorize.authorize(visit, self._engine))
 
     async def live(self, request: Request) -> Response:
         """The process answers."""

@@ -27,12 +27,27 @@ class Nginx:
 
     def _up(self):
         try:
-            return fetch(self.url + "/healthz").status == 200
+            return fetch(self.url + "/healthz").status in (200, 403)
         except OSError:
             return False
 
     def stop(self):
         self._process.stop()
+
+
+@pytest.mark.parametrize("edge", [{}, {"trust": ["127.0.0.1"]}], ids=["neither", "trusted"])
+def test_an_nginx_that_nobody_lets_ask_is_named(tmp_path, edge):
+    """Its visitors get nginx's own 403, so the answer's header, the log and the status have to say why."""
+    shop = Shop(tmp_path)
+    gate = Gate(tmp_path, {"origin": {"servers": [shop.url]}, "edge": edge, "workers": 1})
+    nginx = Nginx(tmp_path, shop, gate)
+    with running(shop, gate, nginx):
+        refused = fetch(nginx.url + "/product/1")
+        assert (refused.status, refused.decision) == (403, "refuse; reason=asker")
+        says = "127.0.0.1 asks about requests and is not in edge.ask"
+        eventually(lambda: any(says in problem for problem in gate.status()["problems"]), what="the status names the edge")
+        (line,) = [line for line in gate.process.log.read_text().splitlines() if "question_refused" in line]
+        assert '"edge":"127.0.0.1"' in line
 
 
 def test_a_shop_behind_nginx(tmp_path):

@@ -56,6 +56,13 @@ def test_unreadable_foreign_and_forgotten_files_are_left_out(tmp_path: Path) -> 
     assert [beat.worker for beat in heartbeat.read(tmp_path, NOW)] == [0, 5]
 
 
+def test_an_edge_that_asks_and_may_not_is_a_problem_told_once() -> None:
+    beats = [replace(BEAT, worker=number, unlisted=["127.0.0.1"]) for number in range(2)]
+    assert picture(*beats).problems == [
+        "127.0.0.1 asks about requests and is not in edge.ask: visitors get 403. If it is an edge of yours, add it."
+    ]
+
+
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     heartbeat.write(tmp_path, BEAT)
     stop = threading.Event()

@@ -16,6 +16,7 @@ from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason
 from gate.edges import trust_for
 from gate.web.authorize import authorize, denied, dialect_of, request_of
+from gate.web.unlisted import MOST, Unlisted
 
 PASS = Pass("checkout", "id", 0.0, 1000.0)
 SETTINGS = Settings.model_validate({"rooms": {"checkout": {"match": "/checkout/**", "rate": "1/minute"}}})
@@ -41,7 +42,8 @@ class Engine:
         return Answer(self.status, ((b"retry-after", b"5"), (b"set-cookie", b"gate_ticket_checkout=t")), b"page")
 
     def refuse(self, refusal, wants="html", languages=()):
-        return Answer(refusal.status, (), refusal.detail.encode())
+        label = Decision(Outcome.REFUSE, refusal.reason).label.encode()
+        return Answer(refusal.status, ((b"gate-decision", label),), refusal.detail.encode())
 
     def headers_for_origin(self, visit, decision):
         return ((b"gate-room", b"checkout"), (b"gate-visitor", b"id"))
@@ -83,8 +85,41 @@ def test_envoy_puts_it_behind_a_prefix():
 def test_being_trusted_is_no_leave_to_ask(visit):
     with pytest.raises(Refusal) as caught:
         request_of(visit)
-    assert caught.value.status == 403
+    assert (caught.value.status, caught.value.reason) == (403, Reason.ASKER)
     assert "edge.ask" in caught.value.detail
+
+
+@pytest.mark.parametrize("dialect", ["nginx", "caddy", "traefik"])
+async def test_who_may_not_ask_is_told_so_with_a_decision(dialect):
+    answer = await authorize(asking(dialect, asks=False), Engine())
+    assert answer.status == 403
+    assert dict(answer.headers)[b"gate-decision"] == b"refuse; reason=asker"
+
+
+def test_an_edge_that_asks_and_may_not_is_told_once_a_minute_and_named_for_as_long():
+    told = []
+    unlisted = Unlisted(told.append)
+    refused = sent(b"/__gate/authorize?dialect=nginx", *ORIGINAL, peer="10.0.0.2")
+    for now in (0.0, 0.1, 59.0, 61.0):
+        unlisted.asked(refused, now)
+        assert unlisted.edges(now) == ["10.0.0.2"]
+    assert told == ["10.0.0.2", "10.0.0.2"]
+    assert unlisted.edges(121.5) == []
+
+
+def test_what_visitors_ask_names_nobody_and_floods_nothing():
+    told = []
+    unlisted = Unlisted(told.append)
+    unlisted.asked(sent(b"/__gate/authorize?dialect=nginx", peer="10.0.0.2"), 0.0)  # names no request: no edge's question
+    assert (told, unlisted.edges(0.0)) == ([], [])
+    for last in range(1, 200):
+        unlisted.asked(sent(b"/__gate/authorize", *FORWARDED, peer=f"9.9.9.{last}"), 1.0)
+        assert unlisted.edges(1.0) == []
+    assert told == ["9.9.9.1"]
+    for last in range(2, 200):
+        unlisted.asked(sent(b"/__gate/authorize", *FORWARDED, peer=f"10.0.0.{last}"), 2.0)
+    assert len(told) == MOST
+    assert len(unlisted.edges(2.0)) == MOST - 1
 
 
 RING = KeyRing((Key("k1", bytes(range(32))),))
