@@ -36,10 +36,7 @@ if known then
 end
 if had_pass() then return close('spent', '0', '0') end
 if uses > 0 and redis.call('HLEN', key) >= uses then return close('used-up', '0', '0') end
-local group = group_of(tag)
-if not group then
-  group = new_group(tag)
-end
+local group = group_of(tag) or new_group(tag)
 replace_common()
 group.last = group.last + 1
 local number = GROUPED + group.last * 1024 + tag
