@@ -13,7 +13,9 @@ from gate.commands.look import sale_of
 from gate.commands.terminal import ConfigOption, JsonOption, fail, print_json
 from gate.core.words import RoomMode
 
-GIVEN_BACK = {"rate": "config", "session": "config", "left": "shop"}  # the word that takes an order back
+# the word that takes an order back
+GIVEN_BACK = {**dict.fromkeys(("rate", "burst", "active", "session", "message"), "config"), "left": "shop"}
+LEAST = {"burst": 1, "active": 0, "left": 0}  # of what is a whole number
 
 
 def register(app: typer.Typer) -> None:
@@ -28,12 +30,16 @@ def room(
     ] = None,
     *,
     rate: Annotated[str | None, typer.Option(help="New visitors per time, like 120/minute; 'config' gives it back.")] = None,
-    burst: Annotated[int | None, typer.Option(min=1, help="How many may enter at once after a quiet time.")] = None,
-    active: Annotated[int | None, typer.Option(min=0, help="At most so many inside; 0 lifts the cap.")] = None,
+    burst: Annotated[
+        str | None, typer.Option(metavar="N", help="How many may enter at once after a quiet time; 'config' gives it back.")
+    ] = None,
+    active: Annotated[
+        str | None, typer.Option(metavar="N", help="At most so many inside, 0: no cap; 'config' gives it back.")
+    ] = None,
     session: Annotated[
         str | None, typer.Option(help="How long a pass lives after its last use, like 10m; 'config' gives it back.")
     ] = None,
-    message: Annotated[str | None, typer.Option(help="A word to everybody in line; '' for none.")] = None,
+    message: Annotated[str | None, typer.Option(help="To everybody in line; '' for none, 'config' gives it back.")] = None,
     left: Annotated[
         str | None, typer.Option(metavar="N", help="So much is left to sell, 0: sold out; 'shop' gives it back to the shop.")
     ] = None,
@@ -43,12 +49,8 @@ def room(
 ) -> None:
     """Change a room while it runs, and say what that does to the wait; without anything to change, show it."""
     given = {"mode": mode, "rate": rate, "burst": burst, "active": active, "session": session, "message": message}
-    change: dict[str, Any] = {key: value for key, value in {**given, "left": left}.items() if value is not None}
-    for setting, word in GIVEN_BACK.items():
-        if change.get(setting) == word:
-            change[setting] = None
-    if change.get("left") is not None:
-        change["left"] = _stock(change["left"])
+    words = {key: value for key, value in {**given, "left": left}.items() if value is not None}
+    change: dict[str, Any] = {key: _meant(key, value) for key, value in words.items()}
     if dry_run and not change:
         fail("Nothing to try; give the change too, like --rate 240/minute.")
     try:
@@ -57,10 +59,19 @@ def room(
         fail(error)
 
 
-def _stock(text: str) -> int:
+def _meant(setting: str, text: str) -> str | int | None:
+    if text == GIVEN_BACK.get(setting):
+        return None
+    if setting not in LEAST:
+        return text
+    least, back = LEAST[setting], GIVEN_BACK[setting]
     if not text.isascii() or not text.isdigit():
-        fail(f"left: {text!r} is not a number of pieces; write 0 or more, or 'shop'")
-    return int(text)
+        said = f"{text!r} is not a whole number; write {least} or more, or '{back}'"
+    elif int(text) < least:
+        said = f"{text!r} is out of range; write at least {least}, or '{back}'"
+    else:
+        return int(text)
+    raise typer.BadParameter(said, param_hint=f"'--{setting}'")
 
 
 def _room(gate: Gate, name: str, change: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:

@@ -83,6 +83,20 @@ def test_a_room(gate: Listener) -> None:
     assert json.loads(run(gate, "room", "checkout", "auto", "--json").out)["mode"] == "auto"
 
 
+def test_every_setting_of_a_room_is_given_back_to_the_config_by_the_same_word(gate: Listener) -> None:
+    words = {"--rate": "60/minute", "--burst": "5", "--active": "0", "--session": "15m", "--message": "Häuser"}
+    run(gate, "room", "checkout", *(word for pair in words.items() for word in pair))
+    assert ordered(gate) == RoomOrders(rate="60/minute", burst=5, active=0, session="15m", message="Häuser")
+    done = run(gate, "room", "checkout", *(word for option in words for word in (option, "config")))
+    assert (done.code, done.err) == (0, "")
+    assert ordered(gate) == RoomOrders()
+    for option, text in (("--burst", "0"), ("--burst", "many"), ("--active", "-1"), ("--active", "1.5")):
+        done = run(gate, "room", "checkout", option, text)
+        assert (done.code, done.out) == (2, "")
+        assert f"Invalid value for '{option}': {text!r} is" in done.err
+        assert "or 'config'" in done.err
+
+
 def test_session_and_stock_of_a_room(gate: Listener) -> None:
     shown = run(gate, "room", "checkout", "--session", "15m", "--left", "7")
     assert re.search(r"Session +15m  \(set by hand\)", shown.out)
@@ -95,7 +109,7 @@ def test_session_and_stock_of_a_room(gate: Listener) -> None:
     assert "sold out" in run(gate, "status").out
     run(gate, "room", "checkout", "--left", "shop", "--session", "config")
     assert ordered(gate) == RoomOrders()
-    assert "is not a number of pieces" in run(gate, "room", "checkout", "--left", "many").err
+    assert "'many' is not a whole number; write 0 or more, or 'shop'" in run(gate, "room", "checkout", "--left", "many").err
 
 
 def test_a_sale(gate: Listener) -> None:

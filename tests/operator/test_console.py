@@ -203,8 +203,11 @@ def test_session_and_stock_are_set_and_given_back(gate: Listener, olga: Person) 
     assert 'id="left-checkout" name="left" data-live="value" value="40"' in olga.get()
     olga.post("/rooms/checkout", **{**fields, "left": ""})
     assert orders(gate).room("checkout").left is None
+    olga.post("/rooms/checkout", mode="hold")
     olga.post("/rooms/checkout", reset="yes")
-    assert orders(gate).room("checkout").session is None
+    room = orders(gate).room("checkout")
+    assert (room.session, room.mode) == (None, RoomMode.HOLD)
+    assert re.search(r"As in the config</button> <small [^>]*>all but the mode<", olga.get())
 
 
 def test_sold_out_is_asked_for_twice(gate: Listener, olga: Person) -> None:
