@@ -98,28 +98,28 @@ class Parser:
         self._special_names = special_names
         self._kinds: Memo[bytes, int] = Memo(LINES_REMEMBERED)
         self._starts: Memo[bytes, Start] = Memo(LINES_REMEMBERED)
-        self._commons: Memo[bytes, Common] = Memo(COMMONS_REMEMBERED)
+        self._commons: Memo[tuple[bytes, bytes, bytes], Common] = Memo(COMMONS_REMEMBERED)  # what is before and after a cookie
         self._cookies: Memo[bytes, Carried] = Memo(COOKIES_REMEMBERED)
 
     def recall(self, block: bytes) -> Head | None:
-        """What :meth:`read` would say of a ``block`` that ends with an empty line, if it is one head and every part of it has
-        been read before. None: read it."""
-        end = block.find(b"\r\n")
-        start = self._starts.young.get(block[:end])
-        if start is None:
+        """What :meth:`read` would say of ``block``, if it is one head whose parts have all been read before. None: read it."""
+        if len(block) > self.limits.head:
             return None
-        at = block.find(b"\r\nCookie: ", end)
-        if at < 0:
-            at = block.find(b"\r\ncookie: ", end)
-        if at < 0:
-            common, cookie, carried = self._commons.young.get(block[end:]), b"", None
-        else:
-            stop = block.find(b"\r", at + 10)
-            common = self._commons.young.get(block[end:at] + block[stop:])
-            cookie = block[at + 10 : stop]
+        before, found, after = block.partition(b"\r\nCookie: ")
+        if not found:
+            before, found, after = block.partition(b"\r\ncookie: ")
+        line, _, before = before.partition(b"\r\n")
+        start = self._starts.young.get(line)
+        if start is None or not before:  # with no field before the cookie, it may stand behind the end of the head
+            return None
+        if found:
+            cookie, _, after = after.partition(b"\r\n")
             carried = self._cookies.young.get(cookie)
             if carried is None and _has_controls(cookie):
                 return None
+        else:
+            cookie, carried = b"", None
+        common = self._commons.young.get((before, found, after))
         if common is None:
             return None
         head = Head()
@@ -128,29 +128,27 @@ class Parser:
 
     def read(self, block: bytes) -> Head:
         """The head in ``block``, which ends with its first empty line. Raises :class:`~gate.core.facts.Refusal`."""
-        end = block.find(b"\r\n")
-        line = block[:end]
+        before, found, after = block.partition(b"\r\nCookie: ")
+        if not found:  # as HTTP/2 edges write it; in another way it is a line like all others
+            before, found, after = block.partition(b"\r\ncookie: ")
+        line, _, before = before.partition(b"\r\n")
         known = self._starts.find(line)
         start = known or self._read_request_line(line)
-        at = block.find(b"\r\nCookie: ", end)
-        if at < 0:
-            at = block.find(b"\r\ncookie: ", end)  # as HTTP/2 edges write it; in another way it is a line like all others
         head = Head()
         head.block, head.start, head.cookie, head.carried = block, start, b"", None
-        rest = block[end:]
-        if at >= 0:
-            stop = block.find(b"\r\n", at + 10)
-            rest, head.cookie = block[end:at] + block[stop:], block[at + 10 : stop]
+        if found:
+            head.cookie, _, after = after.partition(b"\r\n")
             if _has_controls(head.cookie):
                 raise _malformed("a control character in a header value")
             head.carried = self._cookies.find(head.cookie)
+        rest = before, found, after
         common = self._commons.find(rest) if start.minor else None
         if known is not None and common is not None:
             head.common = common
             return head
         lasting = False
         if common is None:
-            common, lasting = self._read_common(rest, start.minor, at >= 0)
+            common, lasting = self._read_common(before, after, start.minor, cookie=bool(found))
         try:
             HttpRequestParser(_SILENT).feed_data(block)
         except HttpParserUpgrade:
@@ -173,10 +171,10 @@ class Parser:
         """What was made of them holds no longer."""
         self._cookies.clear()
 
-    def _read_common(self, rest: bytes, minor: int, cookie: bool) -> tuple[Common, bool]:
-        """The lines of ``rest``, which begins and ends with an empty one, and may they be remembered? ``cookie``: there was a
-        line more."""
-        lines = rest[2:-4].split(b"\r\n") if len(rest) > 4 else []
+    def _read_common(self, before: bytes, after: bytes, minor: int, *, cookie: bool) -> tuple[Common, bool]:
+        """The lines before and after the ``cookie``, if there was one, and may they be remembered?"""
+        rest = b"%b\r\n%b" % (before, after) if cookie and before else before + after
+        lines = rest[:-4].split(b"\r\n") if len(rest) > 4 else []
         if len(lines) + cookie > self.limits.fields:
             raise Refusal(431, Reason.TOO_LARGE, f"more than {self.limits.fields} header fields")
         known = self._kinds.young

@@ -92,7 +92,7 @@ class VisitorConnection(Receiving):
     def data_received(self, data: bytes) -> None:
         state = self._state
         if state == IDLE:
-            if not self._ahead and not self._paused and data.endswith(b"\r\n\r\n") and len(data) <= self.door.limits.head:
+            if not self._ahead and not self._paused:
                 head = self.door.parser.recall(data)
                 if head is not None:  # the usual case: one head and nothing else, made of what is known
                     self._serve(head)
