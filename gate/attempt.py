@@ -50,7 +50,7 @@ class Lane:
     breaker: there the lane is itself the attempt of all that are under way.
     """
 
-    __slots__ = ("_engine", "_health", "_overload", "_route", "_vital", "breaker")
+    __slots__ = ("_engine", "_health", "_load", "_overload", "_route", "breaker")
 
     def __init__(self, engine: Engine, route: Route | None) -> None:
         self._engine = engine
@@ -58,7 +58,8 @@ class Lane:
         self._health = engine.shop.health
         self._overload = engine.shop.overload
         self.breaker = engine.shop.breakers.get(route.name) if route is not None else None
-        self._vital = route is None or (self.breaker is None and route.class_ is not RouteClass.SHEDDABLE)
+        vital = route is None or (self.breaker is None and route.class_ is not RouteClass.SHEDDABLE)
+        self._load = self._overload.vital if vital else self._overload.others
 
     def start(self, tick: float) -> "Lane | Trial":
         """An attempt begins at ``tick`` (seconds of the engine's monotonic clock).
@@ -66,15 +67,21 @@ class Lane:
         Of what is returned exactly one of ``answered``, ``failed`` and ``left`` is to be called, once.
         """
         attempt = self if self.breaker is None else Trial(self, self._engine, self.breaker, tick)
-        self._overload.began(tick, self._vital)
+        load, overload = self._load, self._overload
+        load.current += 1
+        if overload.vital.current + overload.others.current > overload.in_flight:
+            overload.note(tick)
         return attempt
 
     def answered(self, decision: Decision, status: int, since: float) -> Decision:
         """The head is there: the decision to deliver it, or what to answer instead. ``since``: when the attempt began."""
         engine = self._engine
-        tick = engine.ticks()
+        ticks = engine.ticks
+        tick = ticks()
         seconds = tick - since
-        self._overload.answered(seconds, tick, self._vital)
+        load = self._load
+        load.current -= 1
+        load.samples.append((tick, seconds))
         engine.meter.answered(seconds)
         if self._health.troubles:
             self._health.record_answer()
@@ -87,17 +94,16 @@ class Lane:
         engine = self._engine
         tick = engine.ticks()
         result = Result(trouble=trouble, seconds=tick - since)
-        if trouble is Trouble.BUSY:  # our own full pool says nothing about the origin
-            self._overload.left(self._vital)
-        else:
-            self._overload.answered(result.seconds, tick, self._vital)
+        self._load.current -= 1
+        if trouble is not Trouble.BUSY:  # our own full pool says nothing about the origin
+            self._load.samples.append((tick, result.seconds))
             engine.meter.origin(result)
             self._blame(trouble)
         return settle(decision, result)
 
     def left(self) -> None:
         """The visitor left first, which counts for nothing."""
-        self._overload.left(self._vital)
+        self._load.current -= 1
 
     def _blame(self, trouble: Trouble) -> None:
         """A time-out of a route that has its own breaker or fallback is that route's trouble, not the shop's."""

@@ -10,27 +10,24 @@ does not flap (a cool-off, as in Kratos and go-zero).
 """
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 WINDOW = 5.0  # seconds of first-byte times looked at
 LEAST = 10  # samples before the latency means anything
 HOLD = 5.0  # seconds
-MOST = 512  # samples kept
+MOST = 512  # samples kept of either kind of requests
 
 
 @dataclass(slots=True)
 class Load:
-    """What is at the origin, and how fast it begins to answer."""
+    """Requests that wait for the head of their answer, and of those that have it when it came, and after how many seconds.
+
+    Who sends a request counts it here (:class:`gate.attempt.Lane`): a call would cost more than to count does.
+    """
 
     current: int = 0
     samples: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=MOST), repr=False)
-
-    def percentile(self, share: float) -> float:
-        """Of the kept first-byte times, in seconds; 0.0 when there are none."""
-        if not self.samples:
-            return 0.0
-        ordered = sorted(seconds for _, seconds in self.samples)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def forget(self, now: float) -> None:
         while self.samples and self.samples[0][0] <= now - WINDOW:
@@ -39,60 +36,52 @@ class Load:
 
 @dataclass(slots=True)
 class Overload:
-    """Level 1 beyond ``in_flight`` requests or a 90th percentile beyond ``latency`` seconds; level 2 at twice either."""
+    """Level 1 beyond ``in_flight`` requests or a 90th percentile beyond ``latency`` seconds; level 2 at twice either.
+
+    Each request is either in the load of the vital ones or in that of the others.
+    """
 
     in_flight: int
     latency: float
-    all: Load = field(default_factory=Load)
     vital: Load = field(default_factory=Load)
+    others: Load = field(default_factory=Load)
     _seen: list[float] = field(default_factory=lambda: [-HOLD, -HOLD], repr=False)  # last sign of level 1 and 2
 
     @property
     def current(self) -> int:
         """Requests that wait for the head of their answer."""
-        return self.all.current
+        return self.vital.current + self.others.current
 
-    def began(self, now: float, vital: bool) -> None:
-        load = self.all
-        load.current = current = load.current + 1
-        if vital:
-            self.vital.current += 1
-        if current > self.in_flight:  # it is never less than the vital ones
-            self._note(now)
-
-    def answered(self, seconds: float, now: float, vital: bool) -> None:
-        """It waits no more: the head is there, or it failed, after ``seconds``."""
-        sample, load = (now, seconds), self.all
-        load.current -= 1
-        load.samples.append(sample)
-        if vital:
-            load = self.vital
-            load.current -= 1
-            load.samples.append(sample)
-
-    def left(self, vital: bool) -> None:
-        """It waits no more, and how long it took says nothing."""
-        self.all.current -= 1
-        if vital:
-            self.vital.current -= 1
+    def note(self, now: float) -> None:
+        """Keep a sign of it if too many wait. To be called when there are more than ``in_flight``."""
+        self._sign(self.current / self.in_flight, 1, now)
+        self._sign(self.vital.current / self.in_flight, 2, now)
 
     def level(self, now: float) -> int:
         """0, 1 or 2. Call it about once a second."""
-        self._note(now)
-        for load, most in ((self.all, 1), (self.vital, 2)):
-            load.forget(now)
-            if len(load.samples) >= LEAST:
-                self._sign(load.percentile(0.9) / self.latency, most, now)
+        self.note(now)
+        self.vital.forget(now)
+        self.others.forget(now)
+        for samples, most in ((self._latest(), 1), (self.vital.samples, 2)):
+            if len(samples) >= LEAST:
+                self._sign(_percentile(samples, 0.9) / self.latency, most, now)
         if now - self._seen[1] < HOLD:
             return 2
         return 1 if now - self._seen[0] < HOLD else 0
 
-    def _note(self, now: float) -> None:
-        self._sign(self.all.current / self.in_flight, 1, now)
-        self._sign(self.vital.current / self.in_flight, 2, now)
+    def _latest(self) -> Collection[tuple[float, float]]:
+        """Of all requests together as many samples as are kept of either kind."""
+        if not self.others.samples:
+            return self.vital.samples
+        return sorted((*self.vital.samples, *self.others.samples))[-MOST:]
 
     def _sign(self, load: float, most: int, now: float) -> None:
         if load > 1:
             self._seen[0] = now
         if load > 2 and most == 2:
             self._seen[1] = now
+
+
+def _percentile(samples: Collection[tuple[float, float]], share: float) -> float:
+    ordered = sorted(seconds for _, seconds in samples)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

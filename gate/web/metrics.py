@@ -101,7 +101,7 @@ class Meter:
 
     def answered(self, seconds: float) -> None:
         """The same for one that came to its head."""
-        self._origin[bisect_left(BUCKETS, seconds)] += 1
+        self._origin[0 if seconds <= BUCKETS[0] else bisect_left(BUCKETS, seconds)] += 1
         self._origin_sum += seconds
 
     def flush(self) -> None:

@@ -1,4 +1,24 @@
-from gate.core.overload import HOLD, LEAST, Overload
+from gate.core import overload
+from gate.core.overload import HOLD, LEAST
+
+
+class Overload(overload.Overload):
+    """Counted in as a lane does it."""
+
+    def began(self, now, vital):
+        self.load(vital).current += 1
+        if self.current > self.in_flight:
+            self.note(now)
+
+    def left(self, vital):
+        self.load(vital).current -= 1
+
+    def answered(self, seconds, now, vital):
+        self.left(vital)
+        self.load(vital).samples.append((now, seconds))
+
+    def load(self, vital):
+        return self.vital if vital else self.others
 
 
 def test_requests_in_flight_beyond_the_limit_raise_the_level_at_once():
