@@ -61,7 +61,7 @@ class OriginConnection(asyncio.Protocol):
         self._wheel = wheel
         self.user: User | None = None
         self.tunnel: Tunnel | None = None
-        self.used = 0  # requests answered
+        self.used = False  # a request was answered
         self.idle_since = 0.0
         self.due = self.look = NEVER
         self._reply: Reply | None = None
@@ -129,7 +129,7 @@ class OriginConnection(asyncio.Protocol):
             return
         elif reply is None:
             untouched = not self._buffer and not self._interims
-            user.troubled(Trouble.RESET, stale=self.used > 0 and untouched)
+            user.troubled(Trouble.RESET, stale=self.used and untouched)
         elif exc is None and isinstance(self._body, UntilClose):
             user.payload(b"", True)
         else:
@@ -161,10 +161,17 @@ class OriginConnection(asyncio.Protocol):
         try:
             if reply is None:
                 last = self._last
-                if last is not None and not self._buffer and data.startswith(last.block) and user.method != b"HEAD":
-                    self._headed(user, last, data[len(last.block) :])
-                else:
+                if last is None or user.method == b"HEAD":
                     self._head(user, data)
+                    return
+                payload = data.removeprefix(last.block)
+                if len(payload) == len(data):
+                    self._head(user, data)
+                elif len(payload) == last.length and last.delimited == SIZED:  # the usual case: all of it at once
+                    self._end(user, last, b"")
+                    user.replied(last, payload, True)
+                else:
+                    self._headed(user, last, payload)
             elif self._body is not None:
                 body = self._body
                 payload = body.feed(data)
@@ -189,7 +196,7 @@ class OriginConnection(asyncio.Protocol):
             if end < 0:
                 if len(data) >= MAX_HEAD:
                     raise Garbage("the head has no end")
-                self._buffer = data
+                self._buffer, self._last = data, None
                 return
             end += 4
             reply = read_reply(data[:end], user.method)
@@ -208,15 +215,12 @@ class OriginConnection(asyncio.Protocol):
             if self.user is not user:
                 return
         self._buffer = b""
+        self._interims = 0
         self._last = reply if reply.block else None
         self._headed(user, reply, data)
 
     def _headed(self, user: User, reply: Reply, data: bytes) -> None:
         """``data`` came behind the head."""
-        if reply.length == len(data) and reply.delimited == SIZED:  # the usual case: all of it at once
-            self._end(user, reply, b"")
-            user.replied(reply, data, True)
-            return
         body = self._body = reply.body()
         if body is None:
             self._end(user, reply, data)
@@ -235,9 +239,8 @@ class OriginConnection(asyncio.Protocol):
         """The answer is read whole. Bytes behind it, or a request not sent whole or not read whole, spoil the connection."""
         self._reply = None
         self.user = None
-        self._interims = 0
         if reply.keep_alive and user.sent and not user.last and not rest:
-            self.used += 1
+            self.used = True
             self.server.give_back(self)
         else:
             self.close()
