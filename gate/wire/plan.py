@@ -114,9 +114,9 @@ class Plans:
             self._refresh(plan, snapshot)
         template = plan.template
         common = head.common
-        if template is None or not common.usual or (template.guarded and not head.cookie):
+        if template is None or (template.guarded and not head.cookie):
             return None
-        if visitor.common is not common and not self._place(visitor, common):
+        if visitor.common is not common and not (common.usual and self._place(visitor, common)):
             return None
         decision = template.decision
         if template.guarded:
@@ -126,33 +126,31 @@ class Plans:
                 if carried is None:
                     return None
             known = carried.known
-            expires = known.expires
             if visitor.secure and not carried.host_only:
                 return None
-            if expires - snapshot.taken < template.half or expires <= engine.now():
-                return None
+            clock = engine.now
+            now = clock()
+            if now >= known.until or known.template is not template:
+                if known.expires <= now or known.expires - snapshot.taken < template.half:
+                    return None
+                self._sign(known, template, snapshot)
             if plan.revoked and known.id in plan.revoked:
                 return None
-            if known.template is not template or snapshot.taken - known.signed >= SIGNED_FOR:
-                self._sign(known, template, snapshot)
-            decision = known.decision or decision
-            cookie, block = carried.line, known.block
+            decision, cookie, end = known.decision, carried.line, known.end
         elif template.open and b"gate_pass_" in head.cookie:
             return None
         else:
-            cookie, block = _cookie_line(head.cookie), b""
-        end = b"\r\n"
+            cookie, end = _cookie_line(head.cookie), b"\r\n"
         if plan.bodied or common.length:
             end = request_framing(common.length, bodied=plan.bodied) + end
-        return decision, template.way, b"".join((plan.start, visitor.lines, cookie, block, end))
+        return decision, template.way, b"".join((plan.start, visitor.lines, cookie, end))
 
     def _sign(self, known: Known, template: Template, snapshot: Snapshot) -> None:
-        decision = known.decision
-        if decision is None or known.template is not template:
-            decision = known.decision = replace(template.decision, held=known.held)
+        if known.template is not template:
+            known.decision = replace(template.decision, held=known.held)
             known.template = template
-        known.block = lines(self._engine.headers_for_origin(_NOBODY, decision))
-        known.signed = snapshot.taken
+        known.end = lines(self._engine.headers_for_origin(_NOBODY, known.decision)) + b"\r\n"
+        known.until = min(snapshot.taken + SIGNED_FOR, known.expires - template.half)
 
     def _carried(self, head: Head, plan: Plan) -> Carried | None:
         """The pass in the Cookie line, if there is one and no doubt about it."""

@@ -72,17 +72,20 @@ class Plan:
 
 
 class Known:
-    """A verified pass, and what follows from it."""
+    """A verified pass, and what follows from it for those who come as ``template`` says: ``decision``, and ``end``, the last
+    lines of the head for the origin, which sign it. All that holds ``until`` then (Unix time, seconds).
+    """
 
-    __slots__ = ("block", "decision", "expires", "held", "id", "room", "signed", "template")
+    __slots__ = ("decision", "end", "expires", "held", "id", "room", "template", "until")
+
+    decision: Decision
+    end: bytes
 
     def __init__(self, held: Pass) -> None:
         self.held = held
         self.id, self.room, self.expires = held.id, held.room, held.expires
         self.template: Template | None = None
-        self.decision: Decision | None = None
-        self.block = b""  # the Gate-* lines for the origin
-        self.signed = 0.0  # when they were signed
+        self.until = 0.0
 
 
 class Carried:
