@@ -32,7 +32,7 @@ from gate.wire.plan import Plans
 from gate.wire.protocol import VisitorConnection
 from gate.wire.request import Head, upgrade_of
 from gate.wire.tunnel import Tunnel
-from gate.wire.way import Way, target_for_origin
+from gate.wire.way import Plan, Way, target_for_origin
 
 LAST_CALL: Final = 1.0  # seconds an idle connection may still send a request when the worker ends
 DEFAULT_BODY: Final[int] = Route.model_fields["body"].default
@@ -158,28 +158,28 @@ class Door:
             access = self.engine.access
             if access is not None and access.wants():
                 visitor.account = Account(access)
-            elif self._serve_quickly(visitor, head):
+                self._serve_slowly(visitor, head)
                 return
-            self._serve_slowly(visitor, head)
+            plan = head.start.plan
+            known = self.plans.quick(plan, head, visitor) if plan is not None else None
+            if known is not None:
+                decision, way, request = known
+                if not head.common.length or not self._too_large(visitor, head, decision):
+                    way.tally.count += 1
+                    Exchange().start(self, visitor, decision, way, request)
+            elif not self._answer_quickly(visitor, head, plan):
+                self._serve_slowly(visitor, head)
         except Exception:
             self.broken(visitor, head)
 
-    def _serve_quickly(self, visitor: VisitorConnection, head: Head) -> bool:
-        """With what is known of the request line and of what was carried before; False: that is not enough."""
-        plan = head.start.plan
-        if plan is None:
-            shared = self.shared.find(head)
-            if shared is None or not self.plans.knows_host(head.common) or not visitor.keeps:
-                return False
-            visitor.send_whole(shared)
-            return True
-        known = self.plans.quick(plan, head, visitor)
-        if known is None:
+    def _answer_quickly(self, visitor: VisitorConnection, head: Head, plan: Plan | None) -> bool:
+        """With what many others got, or get a number to; False: there is no such thing."""
+        if plan is not None:
             return self.newcomers.serve(visitor, head, plan)
-        decision, way, request = known
-        if not head.common.length or not self._too_large(visitor, head, decision):
-            way.tally.count += 1
-            Exchange(self, visitor, decision, way, request).start()
+        shared = self.shared.find(head)
+        if shared is None or not self.plans.knows_host(head.common) or not visitor.keeps:
+            return False
+        visitor.send_whole(shared)
         return True
 
     def _serve_slowly(self, visitor: VisitorConnection, head: Head) -> None:
@@ -246,7 +246,7 @@ class Door:
             way = Way(engine, decision, engine.headers_for_visitor(visit, decision))
             request = self._request(head, visit, headers.for_origin(visit, engine.headers_for_origin(visit, decision)))
             engine.meter.decided(decision)
-            Exchange(self, visitor, decision, way, request, visit).start()
+            Exchange().start(self, visitor, decision, way, request, visit)
         elif decision.outcome is Outcome.OWN:
             Handover(self, visitor, visit).start()
         elif keeps_form(visit, decision, head.common.length):

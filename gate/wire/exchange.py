@@ -20,7 +20,6 @@ from gate.core.settle import Trouble
 from gate.core.visit import Visit
 from gate.core.words import Reason
 from gate.wire.heads import BODIED, VIA, body_bytes, connection_line
-from gate.wire.origin import IDEMPOTENT
 from gate.wire.reply import BODILESS
 from gate.wire.request import CHUNKED, upgrade_of
 from gate.wire.tunnel import Tunnel
@@ -65,7 +64,9 @@ class Exchange:
         "sent",
     )
 
-    def __init__(
+    _server: "Server | None"
+
+    def start(
         self,
         door: "Door",
         visitor: "VisitorConnection",
@@ -74,6 +75,7 @@ class Exchange:
         request: bytes,
         visit: Visit | None = None,
     ) -> None:
+        """Go to the origin. (There is no ``__init__``, for to call one takes as long as all that is done here.)"""
         head = visitor.head
         self._door = door
         self._visitor = visitor
@@ -82,31 +84,29 @@ class Exchange:
         self._request = request
         self._visit = visit
         self._connection: OriginConnection | None = None
-        self._attempt: Attempt | None = None  # from when the request is whole until it is over
-        self._server: Server | None
         self.held = self.gone = self._retried = self._chunked = False
         self._uploaded = 0
-        self.sent = head.common.length == 0
         self.method = head.start.method
-        self.last = not self.sent and self.method.decode() not in BODIED  # the origin may take the body for a request
-
-    def start(self) -> None:
-        """Go to the origin."""
-        door = self._door
+        self.sent = not head.common.length
         if self.sent:
-            self._since = since = door.engine.ticks()
-            self._attempt = self._way.lane.start(since)
-            self._visitor.job = self
+            self.last = False
+            ticks = door.engine.ticks
+            self._since = since = ticks()
+            self._attempt: Attempt | None = way.lane.start(since)  # from when the request is whole until it is over
+            visitor.job = self
             origins = door.origin
             server = self._server = origins.only or origins.choose()
-            connection = server.take(self, self.method in IDEMPOTENT)
+            connection = server.take(self, head.start.idempotent)
             if connection is not None:
-                self.connected(connection)
+                self._connection = connection
+                connection.begin(self, request, way.first_byte)
             return
-        self._server, self._settled, self._queued = None, False, False
-        route = self._decision.route
+        self.last = self.method.decode() not in BODIED  # the origin may take the body for a request
+        self._attempt = self._server = None
+        self._settled = self._queued = False
+        route = decision.route
         self._limit = door.body_limit if route is None else route.body
-        self._visitor.take(self)
+        visitor.take(self)
         uploads = door.origin.uploads
         if not self.gone and self._server is None and not self._queued and not uploads.begin_at_once(self):
             uploads.gather(self, len(self._request))
@@ -117,7 +117,7 @@ class Exchange:
         if not self.sent:
             server.unfinished.add(self)
         self._server = server
-        connection = server.take(self, self.method in IDEMPOTENT)
+        connection = server.take(self, self._visitor.head.start.idempotent)
         if connection is not None:
             self.connected(connection)
 
@@ -207,10 +207,12 @@ class Exchange:
 
     def replied(self, reply: "Reply", payload: bytes, ended: bool) -> None:
         """The head of the answer, with what came of its body."""
-        settled = self._over().answered(self._decision, reply.status, self._since)
+        attempt, decision = self._attempt or self._late(), self._decision
+        self._attempt = None
+        settled = attempt.answered(decision, reply.status, self._since)
         if ended:
             self._connection = None  # it is with its pool again
-        if settled is not self._decision:
+        if settled is not decision:
             self._drop()
             self._fall_back(settled)
             return
@@ -218,9 +220,12 @@ class Exchange:
         account = visitor.account
         if account is not None:
             account.decision, account.status, account.sent = settled, reply.status, len(payload)
-        for command in reply.commands:
-            self._door.engine.on_command(self._full_visit(), self._decision, command)
-        head = self._head(reply)
+        if reply.commands:
+            for command in reply.commands:
+                self._door.engine.on_command(self._full_visit(), decision, command)
+        head = reply.heads.get(self._way)
+        if head is None or visitor.closing or self._door.draining:
+            head = self._head(reply)
         if not ended:
             visitor.answered()
             visitor.transport.write(head)
@@ -232,31 +237,24 @@ class Exchange:
         if len(payload) > COALESCE:
             visitor.transport.write(head)
             head = b""
-        visitor.send_whole(head + payload)
-
-    def _head(self, reply: "Reply") -> bytes:
-        """The head of the answer, framed by what was seen of it."""
-        visitor, way = self._visitor, self._way
-        if not way.shared or reply.length is None or not visitor.head.start.minor or visitor.closing or self._door.draining:
-            return self._make_head(reply)
-        date = b"" if reply.dated else self._door.date
-        known = reply.heads.get(way)
-        if known is None or known[0] is not date:
-            known = reply.heads[way] = date, self._make_head(reply)
-        return known[1]
+        visitor.transport.write(head + payload)
+        visitor.finish()
 
     def _over(self) -> "Attempt":
-        attempt, self._attempt = self._attempt, None
-        if attempt is None:  # over before the body was whole
-            assert not self.sent  # noqa: S101 - it is over once
-            self._settled = True
-            self._since = since = self._door.engine.ticks()
-            attempt = self._way.lane.start(since)
+        attempt, self._attempt = self._attempt or self._late(), None
         return attempt
 
-    def _make_head(self, reply: "Reply") -> bytes:
+    def _late(self) -> "Attempt":
+        """The attempt of a request that is over before its body was whole."""
+        assert not self.sent  # noqa: S101 - it is over once
+        self._settled = True
+        self._since = since = self._door.engine.ticks()
+        return self._way.lane.start(since)
+
+    def _head(self, reply: "Reply") -> bytes:
+        """The head of the answer, framed by what was seen of it; remembered if others will get the same."""
         visitor, way = self._visitor, self._way
-        minor = visitor.head.minor
+        minor, keeps = visitor.head.minor, visitor.keeps
         framing = b""
         if reply.length is not None:
             framing = b"content-length: %d\r\n" % reply.length
@@ -266,7 +264,8 @@ class Exchange:
                 framing = b"transfer-encoding: chunked\r\n"
             else:
                 visitor.closing = True  # HTTP/1.0 knows no other end than the end of the connection
-        return b"%b\r\n%b%b%b%b%b%b%b\r\n" % (
+                keeps = False
+        head = b"%b\r\n%b%b%b%b%b%b%b\r\n" % (
             reply.start,
             b"" if reply.dated else self._door.date,  # RFC 9110 section 6.6.1
             reply.plain,
@@ -274,8 +273,11 @@ class Exchange:
             VIA,
             way.added,
             framing,
-            connection_line(minor, keep=visitor.keeps),
+            connection_line(minor, keep=keeps),
         )
+        if way.shared and reply.dated and reply.length is not None and minor and keeps:
+            reply.heads[way] = head
+        return head
 
     def payload(self, data: bytes, ended: bool) -> None:
         """A piece of the answer's body."""
@@ -301,7 +303,8 @@ class Exchange:
         self._connection = None
         server = self._server
         assert server is not None  # noqa: S101 - trouble comes from one
-        if stale and not self._retried and self.method in IDEMPOTENT and self._visitor.head.length == 0:
+        head = self._visitor.head
+        if stale and not self._retried and head.start.idempotent and head.length == 0:
             self._retried = True
             connection = server.take(self, True, fresh=True)
             if connection is not None:

@@ -25,7 +25,6 @@ QUEUE: Final = 128  # how many requests may wait for a connection to one server
 RESOLVE_EVERY: Final = 30.0  # seconds
 EJECT_AFTER: Final = 3  # failed connects in a row …
 EJECT_FOR: Final = 10.0  # … and a server is not chosen for this many seconds, unless none is left
-IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
 class Caller(Protocol):

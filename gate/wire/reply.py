@@ -60,8 +60,8 @@ class Reply:
 
     ``plain`` are the lines that go to the visitor unchanged, ``cached`` its cache fields, each with its end. ``length``: the
     Content-Length, also where no body follows (HEAD, 304), or None. ``delimited``: how the body ends. ``dated``: it has a
-    Date. ``block``: all of it, if it is remembered, else b"". ``heads``: what was made of it for visitors, by the way it went
-    back, with the Date line added.
+    Date. ``block``: all of it, if it is remembered, else b"". ``heads``: what was made of it for visitors who stay connected,
+    by the way it went back.
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class Reply:
     commands: list[bytes]
     dated: bool
     delimited: int
-    heads: dict[object, tuple[bytes, bytes]]
+    heads: dict[object, bytes]
     keep_alive: bool
     length: int | None
     plain: bytes

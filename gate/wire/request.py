@@ -11,18 +11,21 @@ if TYPE_CHECKING:
     from gate.wire.way import Carried, Plan
 
 CHUNKED: Final = -1  # Head.length of a chunked body
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
 class Start:
-    """A request line. ``plan``: what the fast path makes of it (:class:`gate.wire.way.Plan`)."""
+    """A request line. ``plan``: what the fast path makes of it (:class:`gate.wire.way.Plan`). ``idempotent``: it may be sent
+    twice."""
 
-    __slots__ = ("line", "method", "minor", "plan", "target")
+    __slots__ = ("idempotent", "line", "method", "minor", "plan", "target")
 
     def __init__(self, line: bytes, method: bytes, target: bytes, minor: int) -> None:
         self.line = line
         self.method = method
         self.target = target
         self.minor = minor
+        self.idempotent = method in IDEMPOTENT
         self.plan: Plan | None = None
 
 

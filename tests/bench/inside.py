@@ -37,7 +37,10 @@ from tests.wire.rig import MemoryQuotas, make_engine, own_app, pass_for
 
 VISITORS, CONNECTIONS, RUNS = 20_000, 64, 12
 BATCH = 32  # requests that an event loop would find at once, and then their answers
-ANSWER = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n" + b"x" * 1024
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 11:33:09 GMT\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 1024\r\nConnection: keep-alive\r\n\r\n" + b"x" * 1024
+)
 
 
 class Silence(asyncio.Transport):
