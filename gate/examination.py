@@ -14,7 +14,7 @@ from pathlib import Path
 from gate import config
 from gate.config import Finding
 from gate.core.address import Trust, UnknownEdge
-from gate.core.instants import format_relative
+from gate.core.instants import format_moment, format_relative
 from gate.core.settings import Edge, Settings
 from gate.core.words import Order
 from gate.edges import presets
@@ -23,6 +23,7 @@ from gate.web.artwork import PageError, can
 from gate.web.pages import Pages
 
 FIXED = ("listen", "operator", "store", "state")  # these hold sockets and files: a change needs a restart
+FAR = 366 * 86400  # seconds; an opening beyond it is more likely a slip of the year
 _REFUSED = "refused"
 
 
@@ -101,12 +102,21 @@ def _times(settings: Settings) -> Iterator[Finding]:
     now = time.time()
     for name, room in settings.rooms.items():
         if room.closes is not None and room.closes <= now:
-            ago = format_relative(room.closes, now)
-            text = f"was {ago}: the sale is over, and nobody gets in; write a time to come, or delete the line"
+            was = f"{format_moment(room.closes)} was {format_relative(room.closes, now)}"
+            text = f"{was}: the sale is over, and nobody gets in; write a time to come, or delete the line"
             yield Finding(("rooms", name, "closes"), text, "warning")
-        elif room.opens is not None and room.opens <= now and room.order is Order.RANDOM:
-            text = f"was {format_relative(room.opens, now)}: who has not been drawn yet is served first come, first served"
-            yield Finding(("rooms", name, "opens"), text, "warning")
+        elif room.opens is not None and (doubt := _doubt(room.opens, room.order, now)) is not None:
+            yield Finding(("rooms", name, "opens"), f"{format_moment(room.opens)} {doubt}", "warning")
+
+
+def _doubt(opens: float, order: Order, now: float) -> str | None:
+    """What speaks against an opening at this time, if anything."""
+    if opens > now:
+        return f"is {format_relative(opens, now)}; is the year right?" if opens - now > FAR else None
+    ago = f"was {format_relative(opens, now)}"
+    if order is Order.RANDOM:
+        return f"{ago}: who has not been drawn yet is served first come, first served"
+    return f"{ago}, so the room is open at once; write a time to come, or delete the line"
 
 
 def _draws(settings: Settings) -> Iterator[Finding]:

@@ -9,7 +9,10 @@ _INSTANT = re.compile(
     r"(?P<date>\d{4}-\d{2}-\d{2})[T ](?P<time>\d{2}:\d{2}(?::\d{2})?)"
     r"\s*(?P<offset>Z|[+-]\d{2}:\d{2})?(?:\s+(?P<zone>[A-Za-z_/+-]+\d*))?"
 )
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # strftime's go by the locale
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _FIRST = 946_684_800  # 2000-01-01; a smaller number is a year or a slip, not Unix seconds
+_BEYOND = 253_402_300_800  # 10000-01-01, which no calendar here reaches
 _ADVICE = "write 2026-11-27T11:00:00Z, 2026-11-27T12:00:00+01:00 or 2026-11-27 12:00 Europe/Berlin"
 
 
@@ -19,9 +22,16 @@ def parse_instant(value: Any) -> float:
     Which of two equal wall-clock times was meant cannot be known (PEP 495), and a sale that opens an hour early is a sale that
     is over when its visitors come.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= _FIRST:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and _FIRST <= value < _BEYOND:
         return float(value)
     text = str(value).strip()
+    moment = _read(text)
+    if not 0 <= moment < _BEYOND:
+        raise ValueError(f"{text!r} is no time for a sale; {_ADVICE}")
+    return moment
+
+
+def _read(text: str) -> float:
     found = _INSTANT.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not a point in time; {_ADVICE}")
@@ -62,6 +72,13 @@ def _with_offset(local: datetime, offset: timedelta) -> str:
 def format_instant(seconds: float) -> str:
     """``2026-11-27T11:00:00Z``: what :func:`parse_instant` reads as the same second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_moment(seconds: float) -> str:
+    """``Fri 27 Nov 2026 11:00 UTC``, with seconds where there are any: for people who compare it with what they meant."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    clock = "%H:%M:%S" if moment.second else "%H:%M"
+    return f"{_DAYS[moment.weekday()]} {moment.day} {_MONTHS[moment.month - 1]} {moment.strftime(f'%Y {clock} UTC')}"
 
 
 def format_relative(moment: float, now: float) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 from gate import resources
 from gate.commands import check, explain, schema
 from gate.config import reference
+from gate.core.instants import format_instant, format_moment
 from gate.core.line import RoomState
 from gate.store.memory import ROOMS_FILE, Memory
 
@@ -110,16 +113,36 @@ def test_a_warning_is_shown_and_passes(run, tmp_path):
 
 def test_a_time_that_is_past_is_doubted(run, tmp_path):
     late = tmp_path / "late.yaml"
-    room = "{{match: /{0}, rate: 1/minute, opens: {1}-11-27T11:00:00Z, closes: {2}-11-27T12:00:00Z, order: random}}"
-    rooms = [(2020, 2020), (2020, 2999), (2999, 2999)]
-    late.write_text("rooms:\n" + "".join(f"  r{i}: {room.format(i, *years)}\n" for i, years in enumerate(rooms)))
+    room = "{{match: /{0}, rate: 1/minute, opens: {1}-11-27T11:00:00Z, closes: {2}-11-27T12:00:00Z, order: {3}}}"
+    rooms = [(2020, 2020, "random"), (2020, 2999, "random"), (2020, 2999, "fifo"), (2999, 2999, "fifo")]
+    late.write_text("rooms:\n" + "".join(f"  r{i}: {room.format(i, *of)}\n" for i, of in enumerate(rooms)))
     result = run("check", str(late))
     assert result.exit_code == 0
-    first, second, fine = result.stdout.splitlines()
-    assert ":2: warning: rooms.r0.closes: was " in first
-    assert "the sale is over" in first
-    assert ":3: warning: rooms.r1.opens: was " in second
-    assert "fine (3 rooms" in fine
+    over, drawn, open_, far, *times, fine = result.stdout.splitlines()
+    assert ":2: warning: rooms.r0.closes: Fri 27 Nov 2020 12:00 UTC was " in over
+    assert "the sale is over" in over
+    assert ":3: warning: rooms.r1.opens: Fri 27 Nov 2020 11:00 UTC was " in drawn
+    assert "first come, first served" in drawn
+    assert ":4: warning: rooms.r2.opens: Fri 27 Nov 2020 11:00 UTC was " in open_
+    assert "the room is open at once" in open_
+    assert ":5: warning: rooms.r3.opens: Wed 27 Nov 2999 11:00 UTC is in " in far
+    assert "is the year right?" in far
+    assert len(times) == 8
+    assert "fine (4 rooms" in fine
+
+
+def test_a_time_to_come_is_told_as_it_was_read(run, tmp_path):
+    """In UTC and from now: whoever meant another zone sees it."""
+    opens = datetime.fromtimestamp(int(time.time()) + 5 * 86400 + 1800, UTC)
+    sale = tmp_path / "sale.yaml"
+    local = opens.astimezone(timezone(timedelta(hours=-8))).strftime("%Y-%m-%dT%H:%M:%S-08:00")
+    sale.write_text(f"rooms:\n  drop: {{match: /d, rate: 1/minute, opens: {local}}}\n")
+    result = run("check", str(sale))
+    times, fine = result.stdout.splitlines()
+    assert times == f"drop opens {format_moment(opens.timestamp())} (in 5 days)"
+    assert "fine (1 room" in fine
+    told = json.loads(run("check", str(sale), "--json").stdout)["times"]
+    assert told == [{"room": "drop", "what": "opens", "at": format_instant(opens.timestamp())}]
 
 
 def test_a_draw_that_will_not_come_is_doubted(run, tmp_path):
@@ -132,13 +155,14 @@ def test_a_draw_that_will_not_come_is_doubted(run, tmp_path):
     memory.saw("fifo", RoomState(last=80, drawn=80, seed="ab" * 32))
     memory.save()
     sale = tmp_path / "sale.yaml"
-    room = "{{match: /{0}, rate: 1/minute, opens: 2999-11-27T11:00:00Z, order: {1}}}"
+    opens = format_instant(time.time() + 86400)
     rooms = [("again", "random"), ("promised", "random"), ("fifo", "fifo"), ("new", "random")]
-    lines = [f"  {name}: {room.format(name, order)}" for name, order in rooms]
+    lines = [f"  {name}: {{match: /{name}, rate: 1/minute, opens: {opens}, order: {order}}}" for name, order in rooms]
     sale.write_text(f"state: {state}\nrooms:\n" + "\n".join(lines) + "\n")
     result = run("check", str(sale))
     assert result.exit_code == 0
-    warning, fine = result.stdout.splitlines()
+    warning, *_, fine = result.stdout.splitlines()
+    assert result.stdout.count("warning") == 1
     assert ":3: warning: rooms.again.opens: the room has had its draw (of 80), and a room is drawn once: " in warning
     assert "give the room another name" in warning
     assert "fine (4 rooms" in fine

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.instants import format_distance, format_instant, parse_instant
+from gate.core.instants import format_distance, format_instant, format_moment, parse_instant
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,9 @@ def test_a_time_and_its_place_are_an_instant(text, instant):
         ("noon", "not a point in time"),
         (2026, "not a point in time"),
         (True, "not a point in time"),
+        (10**14, "not a point in time"),
+        ("9999-12-31T23:59:00-10:00", "no time for a sale"),
+        ("0001-01-01T00:00:00+10:00", "no time for a sale"),
     ],
 )
 def test_what_is_no_instant_is_explained(text, said):
@@ -76,3 +79,15 @@ def test_what_is_read_is_what_the_wall_clock_shows_then(local, zone):
 )
 def test_distances_as_people_say_them(seconds, said):
     assert format_distance(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2026-11-27 12:00 Europe/Berlin", "Fri 27 Nov 2026 11:00 UTC"),
+        ("2027-01-03T00:30:00+01:00", "Sat 2 Jan 2027 23:30 UTC"),
+        ("2027-01-03T00:30:05Z", "Sun 3 Jan 2027 00:30:05 UTC"),
+    ],
+)
+def test_a_moment_as_people_check_it(text, said):
+    assert format_moment(parse_instant(text)) == said
