@@ -58,23 +58,16 @@ class Calls:
 
     @property
     def share_seen(self) -> float:
-        """Of those who had been seen again: all, until it turns out otherwise. The first half of the time nobody can have
-        come, and until all must have heard of it a call tells only that too few came. Where others were called with them,
-        whoever came is taken to be one of these."""
+        """Of those who had been seen again: :func:`share_of_seen`."""
         return (self._shares or self._count())[1]
 
     def _count(self) -> tuple[float, float]:
         came, expected, now = self.came, self.expected, self.now
-        came_seen, expected_seen = self.came_seen, self.expected_seen
         for call in self.open:
-            if call.known:
-                knocked, due = min(call.knocked, call.known), call.known * (2 * call.part(now) - 1)
-                if due > knocked:
-                    came_seen, expected_seen = came_seen + knocked, expected_seen + due
             if not call.sure:
                 came, expected = came + call.knocked, expected + call.count * call.part(now)
-        share, seen = (came + 0.5) / (expected + 2), (came_seen + 2) / (expected_seen + 2)
-        self._shares = min(max(LEAST_SHARE, share), 1.0), min(max(LEAST_SHARE, seen), 1.0)
+        share = min(max(LEAST_SHARE, (came + 0.5) / (expected + 2)), 1.0)
+        self._shares = share, share_of_seen(self.came_seen, self.expected_seen, self.open, now)
         return self._shares
 
     @property
@@ -172,6 +165,19 @@ class Calls:
         call = self.of(number)
         if call is not None:
             call.count -= 1
+
+
+def share_of_seen(came: float, expected: float, calls: list[Call], now: int) -> float:
+    """Of those called who had been seen again, how many come: all, until it turns out otherwise. Of ``expected`` who must have
+    heard of it ``came`` came, and ``calls`` are under way: the first half of the time nobody can have come, and until all must
+    have heard of it a call tells only that too few came. Where others were called with them, whoever came is taken to be one of
+    these."""
+    for call in calls:
+        if call.known:
+            knocked, due = min(call.knocked, call.known), call.known * (2 * call.part(now) - 1)
+            if due > knocked:
+                came, expected = came + knocked, expected + due
+    return min(max(LEAST_SHARE, (came + 2) / (expected + 2)), 1.0)
 
 
 def fading(now: int, since: int, terms: Terms) -> float:

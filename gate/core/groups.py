@@ -9,7 +9,7 @@ nobody else uses the groups take in the order of their lanes, and owe it.
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from gate.core.calls import LEAST_SHARE, MANY, Call, fading
+from gate.core.calls import MANY, Call, fading, share_of_seen
 from gate.core.deadlines import Deadlines
 from gate.core.line import Terms, tag_of
 
@@ -35,12 +35,7 @@ class Group:
 
     def share(self, now: int) -> float:
         """Of the members called, how many come: counted as in the common line those who had been seen again."""
-        came, expected = self.came, self.expected
-        for call in self.calls:
-            due = call.count * (2 * call.part(now) - 1)
-            if due > call.knocked:
-                came, expected = came + call.knocked, expected + due
-        return min(max(LEAST_SHARE, (came + 2) / (expected + 2)), 1.0)
+        return share_of_seen(self.came, self.expected, self.calls, now)
 
     def on_the_way(self, share: float) -> float:
         """Called members who have not knocked yet, and are expected to."""
@@ -125,7 +120,8 @@ class Groups:
             calls.append(Call(now, group.serving, 0, sure=True))
         group.serving += many
         newest = calls[-1]
-        newest.upto, newest.heard, newest.count = group.serving, max(newest.heard, most), newest.count + many
+        newest.upto, newest.heard = group.serving, max(newest.heard, most)
+        newest.count, newest.known = newest.count + many, newest.known + many
         upto = group.tag * LANE + group.serving
         for id_ in list(takewhile(lambda id_: group.invited[id_] <= upto, group.invited)):
             group.called[id_] = heard

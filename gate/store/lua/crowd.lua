@@ -130,12 +130,11 @@ local function share()
   return math.max(LEAST_SHARE, math.min(1, (came + 0.5) / (expected + 2)))
 end
 
--- Of those who had been seen again: all, until it turns out otherwise. The first half of the time nobody can have come, and
--- until all must have heard of it a call tells only that too few came. Where others were called with them, whoever came is taken
--- to be one of these.
-local function share_seen()
-  local came, expected = line.came_seen, line.expected_seen
-  for _, call in ipairs(calls) do
+-- Of those called who had been seen again, how many come: all, until it turns out otherwise. Of `expected` who must have heard of
+-- it `came` came, and `calls_there` are under way: the first half of the time nobody can have come, and until all must have heard
+-- of it a call tells only that too few came. Where others were called with them, whoever came is taken to be one of these.
+local function share_of_seen(came, expected, calls_there)
+  for _, call in ipairs(calls_there) do
     if call.known > 0 then
       local knocked, due = math.min(call.knocked, call.known), call.known * (2 * heard_of(call) - 1)
       if due > knocked then came, expected = came + knocked, expected + due end
@@ -143,6 +142,8 @@ local function share_seen()
   end
   return math.max(LEAST_SHARE, math.min(1, (came + 2) / (expected + 2)))
 end
+
+local function share_seen() return share_of_seen(line.came_seen, line.expected_seen, calls) end
 
 -- The share of those seen again that is counted on.
 local function counted() return math.min(MOST_SEEN, share_seen()) end
@@ -343,14 +344,7 @@ local function settle_up(mine)
 end
 
 -- Of the members called, how many come: counted as in the common line those who had been seen again.
-local function share_of(group)
-  local came, expected = group.came, group.expected
-  for _, call in ipairs(group.calls) do
-    local due = call.count * (2 * heard_of(call) - 1)
-    if due > call.knocked then came, expected = came + call.knocked, expected + due end
-  end
-  return math.max(LEAST_SHARE, math.min(1, (came + 2) / (expected + 2)))
-end
+local function share_of(group) return share_of_seen(group.came, group.expected, group.calls) end
 
 -- Called members who have not knocked yet, and are expected to.
 local function members_on_the_way(group, present)
@@ -398,11 +392,12 @@ local function call_groups(room)
       redis.call('EXPIRE', key, MARKS)
       redis.call('ZREMRANGEBYSCORE', INVITED, low, high)
       if not calls_there[1] or (t - calls_there[#calls_there].at > 500000 and #calls_there < MANY) then
-        calls_there[#calls_there + 1] = {at = t, count = 0, knocked = 0, heard = 0}
+        calls_there[#calls_there + 1] = {at = t, count = 0, knocked = 0, heard = 0, known = 0}
       end
       group.serving = group.serving + many
       local newest = calls_there[#calls_there]
-      newest.upto, newest.heard, newest.count = group.serving, math.max(newest.heard, most), newest.count + many
+      newest.upto, newest.heard = group.serving, math.max(newest.heard, most)
+      newest.count, newest.known = newest.count + many, newest.known + many
     end
   end
   if sum == 0 then return 1, common end

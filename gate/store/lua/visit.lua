@@ -48,7 +48,7 @@ local function members_of(text)
       group.expected, group.came = tonumber(expected), tonumber(came)
       for at, upto, count, knocked, heard in string.gmatch(entry, ':(%d+),(%d+),(%d+),(%d+),(%d+)') do
         group.calls[#group.calls + 1] = {at = tonumber(at), upto = tonumber(upto), count = tonumber(count),
-          knocked = tonumber(knocked), heard = tonumber(heard)}
+          knocked = tonumber(knocked), heard = tonumber(heard), known = tonumber(count)}
       end
     end
   end
