@@ -1,11 +1,11 @@
 """The gate at a glance: what the console, ``gate status`` and ``GET /api/v1/status`` show. Also the API's schema."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from gate import attention
 from gate.core.notation import format_duration, format_rate, parse_rate
 from gate.core.orders import Orders
 from gate.core.settings import Room, Settings
@@ -13,7 +13,6 @@ from gate.core.snapshot import RoomView
 from gate.core.words import Order, Reason, RoomMode, Shedding, Switch
 from gate.heartbeat import Beat, Condition, RoomBeat
 
-DRAW_SLACK = 5.0  # seconds after the opening in which the draw must be known
 Setting = Literal["mode", "rate", "burst", "active", "session", "message", "left"]
 
 
@@ -206,8 +205,8 @@ def gather(
             if route.breaker is not None
         ],
         problems=[
-            *_problems(orders, beats, living),
-            *(problem for room in rooms for problem in _room_problems(room, now)),
+            *attention.of_gate(orders, beats, living),
+            *(sentence for room in rooms for sentence in attention.of_room(room, now)),
             *problems,
         ],
     )
@@ -314,50 +313,3 @@ def _draw(room: Room, beat: RoomBeat) -> DrawStatus | None:
     if room.order is not Order.RANDOM and drawn is None:
         return None
     return DrawStatus(commitment=beat.commitment or None, drawn=drawn, seed=beat.seed or None)
-
-
-def _room_problems(room: RoomStatus, now: float) -> Iterator[str]:
-    if room.left == 0:
-        who = "an operator" if "left" in room.ordered else "the shop"
-        yield f"{room.name} is sold out, says {who}: nobody new enters."
-    if room.maximum is not None and room.waiting >= room.maximum:
-        yield f"The line of {room.name} is full ({room.maximum}): newcomers get no place."
-    early = room.opens is not None and now < room.opens
-    if room.order is Order.RANDOM and early and room.draw is not None and room.draw.drawn is not None:
-        yield (
-            f"{room.name} has had its draw (of {room.draw.drawn}), and a room is drawn once: who comes before this opening is "
-            "served first come, first served, behind it. For another draw give the room another name."
-        )
-    past = room.opens is not None and now >= room.opens + DRAW_SLACK
-    if room.order is Order.RANDOM and past and room.draw is not None and room.draw.drawn is None:
-        yield f"{room.name} has opened, and nobody was drawn: it is first come, first served."
-
-
-def _problems(orders: Orders, beats: list[Beat], living: list[Beat]) -> list[str]:
-    found = []
-    if not living:
-        found.append("No worker is alive: visitors get no answer.")
-    silent = [str(beat.worker) for beat in beats if beat not in living]
-    if living and silent:
-        found.append(f"Worker {', '.join(silent)} has not been heard from.")
-    if any(beat.condition is Condition.LOCAL_SHARE for beat in living):
-        found.append("The store does not answer: workers let their share of the rate in, each by itself.")
-    elif living and not any(beat.store_up for beat in living):
-        silent_rooms = sorted({name for beat in living for name, room in beat.rooms.items() if not room.told})
-        some = any(room.told for beat in living for room in beat.rooms.values())
-        about = f" about {', '.join(silent_rooms)}" if some and silent_rooms else ""
-        found.append(f"The store does not answer{about}: passes keep working, the line keeps its order.")
-    elif not all(beat.store_up for beat in living):
-        found.append("The store does not answer some of the workers.")
-    if living and not any(beat.origin_up for beat in living):
-        found.append("The shop does not answer its health checks.")
-    behind = [str(beat.worker) for beat in living if beat.orders < orders.version]
-    if behind:
-        found.append(f"Worker {', '.join(behind)} does not yet follow the last order.")
-    for route in sorted({name for beat in living for name, state in beat.breakers.items() if state == "open"}):
-        found.append(f"The breaker of {route} is open: its fallback is served.")
-    for edge in sorted({edge for beat in living for edge in beat.unlisted}):
-        found.append(f"{edge} asks about requests and is not in edge.ask: visitors get 403. If it is an edge of yours, add it.")
-    if len({beat.config for beat in living}) > 1:
-        found.append("The workers do not all run the same config.")
-    return found

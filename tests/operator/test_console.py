@@ -48,7 +48,9 @@ def test_what_everybody_would_feel_is_asked_for_twice(gate: Listener, olga: Pers
 
 
 def test_a_shedding_level_and_a_fallback(gate: Listener, olga: Person) -> None:
+    assert re.search(r'class="pill good" [^>]*>All is well<', olga.get())
     olga.post("/shedding", mode="1")
+    assert re.search(r'class="pill warn" [^>]*>1 to look at<', olga.get())
     olga.post("/fallback", mode="off")
     assert (orders(gate).shedding, orders(gate).fallback) == (Shedding.SHEDDABLE, Switch.OFF)
 

@@ -167,7 +167,25 @@ def test_orders_are_shown_and_those_who_lag_named() -> None:
     assert room.ordered == ["mode", "rate", "active", "message"]
     assert status.shedding.level == 2
     assert not status.in_force
-    assert status.problems == ["Worker 1 does not yet follow the last order."]
+    assert "Worker 1 does not yet follow the last order." in status.problems
+
+
+def test_all_is_not_well_while_an_order_keeps_visitors_out() -> None:
+    for orders, said in (
+        (Orders(1, fallback=Switch.ON), "The static page is shown to everybody, by order."),
+        (Orders(1, shedding=Shedding.SHEDDABLE), "Shedding is ordered, level 1: sheddable routes answer their fallback."),
+        (Orders(1, shedding=Shedding.NORMAL), "Shedding is ordered, level 2: only critical routes are forwarded."),
+        (_mode(RoomMode.HOLD), "checkout is on hold, by order: nobody new enters (7 wait)."),
+        (_mode(RoomMode.CLOSED), "checkout is closed, by order: nobody new enters, and no line forms (7 wait)."),
+        (_mode(RoomMode.OPEN), "checkout is open, by order: everybody passes, whatever the rate (7 wait)."),
+    ):
+        assert picture(replace(BEAT, orders=1), orders=orders).problems == [said]
+    for orders in (Orders(1, fallback=Switch.OFF), Orders(1, shedding=Shedding.OFF), _mode(RoomMode.AUTO)):
+        assert picture(replace(BEAT, orders=1), orders=orders).problems == []
+
+
+def _mode(mode: RoomMode) -> Orders:
+    return Orders(1, rooms={"checkout": RoomOrders(mode)})
 
 
 SALE = Settings.model_validate(
