@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from gate.config.tree import Step, spell
+from gate.config.tree import Step, spell, unglued
 from gate.core.settings import Settings
 
 SYNONYMS = {
@@ -108,6 +108,8 @@ def unknown_key(path: tuple[Step, ...]) -> str:
     """What a key that the model does not know was probably meant to be."""
     name = str(path[-1])
     here = keys_at(path[:-1])
+    if name.partition(":")[0] in here and (advice := unglued(name)):
+        return advice
     spelling = name.lower().replace("-", "_").replace(" ", "_")
     camel = re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()
     synonym = SYNONYMS.get(spelling, "")
@@ -264,10 +266,10 @@ def _section(path: tuple[Step, ...], given: Any) -> str:
     if model is None:
         return ""
     word = f"`{path[-1]}: "
-    if given is False:
+    if given is False or given in ("no", "off"):
         return "; delete the line"
     needed = [name for name, field in model.model_fields.items() if field.is_required() and not field.exclude]
-    if given is True and all(name in EXAMPLES for name in needed):
+    if (given is True or given in ("yes", "on")) and all(name in EXAMPLES for name in needed):
         return f"; write {word}{{{', '.join(f'{name}: {EXAMPLES[name]}' for name in needed)}}}`"
     for kind, inside in MEANT.get(place, {}).items():
         if isinstance(given, kind) and not isinstance(given, bool):

@@ -112,8 +112,8 @@ def _times_and_groups(room: Room, here: tuple[Step, ...]) -> Iterator[Finding]:
         text = "`random` draws at the opening, and there is none; add `opens`, like 2026-11-27 12:00 Europe/Berlin"
         yield Finding((*here, "order"), text)
     if room.opens is not None and room.closes is not None and room.closes <= room.opens:
-        first, last = format_moment(room.opens), format_moment(room.closes)
-        yield Finding((*here, "closes"), f"{last} is not after `opens`, {first}; a sale needs some time in between")
+        opens, closes = format_moment(room.opens), format_moment(room.closes)
+        yield Finding((*here, "closes"), f"{closes} is not after `opens`, {opens}; a sale needs some time in between")
     if (together := sum(group.share for group in room.groups.values())) > 0.9:
         text = f"the shares are {together:.0%} together, and the others would starve; leave them 10% of the rate at least"
         yield Finding((*here, "groups"), text)

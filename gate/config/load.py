@@ -1,5 +1,6 @@
 """From a file to settings that can be run, or to everything that stands in the way."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from gate.config.overrides import lay_over
 from gate.config.problems import ConfigError, Problem, Severity
 from gate.config.tree import Branch, Step, read, spell
 from gate.core.notation import format_duration, format_size
-from gate.core.settings import Settings
+from gate.core.settings import Room, Settings
 
 Check = Callable[[Settings], Iterable[Finding]]
 _ROUNDS = 20  # of validating, and judging the rest without what was wrong
@@ -69,6 +70,7 @@ def examine(path: Path, environ: Mapping[str, str] | None = None, *, also: Seque
         return Report(path, None, error.problems)
     problems += lay_over(root, environ, Path.cwd())
     context = {"base": path.absolute().parent, "home": environ.get("HOME") or "~"}
+    problems = _dedented(root, problems)
     settings, found = _judge(root, context)
     problems += found
     if settings is not None:
@@ -158,6 +160,41 @@ def _misplaced_names(root: Branch) -> list[Problem]:
             text = f"a room is named by its key, `{room.path[-1]}:`; delete this line"
             problems.append(Problem(name.key, spell(name.path), text))
     return problems
+
+
+def _dedented(root: Branch, problems: list[Problem]) -> list[Problem]:
+    """``problems``, and one for each room whose settings stand beside it; what else would be said of those is left out."""
+    rooms, words = root.child("rooms"), set(advice.keys_of(Room))
+    if rooms is None or not isinstance(rooms.value, dict):
+        return problems
+    beside = {
+        key: branch
+        for key, branch in rooms.value.items()
+        if key in words and not (isinstance(branch.value, dict) and "match" in branch.value)
+    }
+    again = [problem for problem in problems if problem.path in {f"rooms.{word}" for word in words}]  # of the second such room
+    lines = {branch.key.line or 0 for branch in beside.values()} | {problem.place.line or 0 for problem in again}
+    found: list[Problem] = []
+    names = [(key, branch) for key, branch in rooms.value.items() if key not in beside]
+    for index, (name, room) in enumerate(names):
+        last = names[index + 1][1].key.line or 0 if index + 1 < len(names) else math.inf
+        mine = sorted(line for line in lines if (room.key.line or 0) < line < last)
+        if room.value is None and mine:
+            room.broken = True
+            text = f"its settings stand beside it; indent line{_listed(mine)} under `{name}:`"
+            found.append(Problem(room.key, spell(room.path), text))
+    if not found:
+        return problems
+    for key in beside:
+        del rooms.value[key]
+    return [*(problem for problem in problems if problem not in again), *found]
+
+
+def _listed(lines: list[int]) -> str:
+    """`` 3``, ``s 3 and 4``, ``s 3 to 7``."""
+    if len(lines) == 1:
+        return f" {lines[0]}"
+    return f"s {lines[0]} {'and' if len(lines) == 2 else 'to'} {lines[-1]}"
 
 
 def _remove(root: Branch, loc: tuple[Step, ...]) -> None:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,14 @@ _MAX_BYTES = 1 << 20
 _MAX_NODES = 20_000  # a file of aliases to aliases unfolds to more values than any config has
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # what a \u escape may write and no text holds (RFC 3629 section 3)
 HALF_CHARACTER = "\\u escapes the half of a character, which is none; write the character itself"
+GLUED = re.compile(r"\s*(?:-\s+)*(?P<key>[A-Za-z_][\w-]*):(?!//)(?P<value>[^\s:].*?)\s*")  # no space: no key, for YAML
 Step = str | int
+
+
+def unglued(text: str) -> str | None:
+    """What to write instead of ``listen:127.0.0.1:8080``; None for anything else."""
+    found = GLUED.fullmatch(text)
+    return found and f"no space after `{found['key']}:`; write `{found['key']}: {found['value']}`"
 
 
 @dataclass(slots=True)
@@ -91,6 +99,8 @@ def parse(text: str, source: str) -> tuple[Branch, list[Problem]]:
     builder = _Builder(source)
     root = builder.build(document, Place(source, 1, 1), (), ())
     if not isinstance(root.value, dict):
+        if isinstance(root.value, str) and (advice := unglued(text.splitlines()[(root.place.line or 1) - 1])):
+            raise ConfigError([*builder.problems, Problem(root.place, "", advice)])
         found = "a list" if isinstance(root.value, list) else "a single value"
         text = f"the file is {found}; at its top level it has settings like `listen: 127.0.0.1:8080`"
         raise ConfigError([*builder.problems, Problem(root.place, "", text)])
@@ -201,12 +211,14 @@ def _explain(error: MarkedYAMLError, text: str, source: str) -> Problem:
     line = lines[mark.line] if mark.line < len(lines) else ""
     problem = str(error.problem or error.context or "cannot be read")
     opened = error.context_mark.line + 1 if error.context_mark is not None else None
-    if "'\\t'" in problem or "\t" in line[: len(line) - len(line.lstrip())]:
+    if "'\\t'" in problem or "\t" in line[: _indent(line)]:
         return Problem(place, "", "a tab; YAML indents with spaces")
     if "mapping values are not allowed" in problem:
-        previous = next(
-            (line for line in reversed(lines[: mark.line]) if line.strip() and not line.lstrip().startswith("#")), ""
-        )
+        above = [at for at in range(mark.line) if lines[at].strip() and not lines[at].lstrip().startswith("#")]
+        previous = lines[above[-1]] if above else ""
+        glued = list(takewhile(lambda at: unglued(lines[at]), reversed(above)))
+        if glued and _indent(previous) == _indent(line):
+            return Problem(Place(source, glued[-1] + 1), "", unglued(lines[glued[-1]]) or "")
         if line.count(":") > 1 or not previous:
             return Problem(place, "", "a second `:` in one value; put the value in quotes")
         return Problem(place, "", "indented deeper than the line above, which already has a value; align the two")
@@ -228,8 +240,13 @@ def _explain(error: MarkedYAMLError, text: str, source: str) -> Problem:
     if "block mapping" in str(error.context) or "block collection" in str(error.context):
         return Problem(place, "", "not in line with the settings around it; check the indentation")
     if "could not find expected ':'" in problem:
-        return Problem(Place(source, opened or place.line), "", "a line without `:`; write `name: value`")
+        at = opened or place.line or 1
+        return Problem(Place(source, at), "", unglued(lines[at - 1]) or "a line without `:`; write `name: value`")
     return Problem(place, "", f"not YAML: {problem}")
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def overlay(root: Branch, data: Mapping[str, Any], place: Place, path: tuple[Step, ...] = ()) -> None:
