@@ -86,10 +86,10 @@ def place_of(ticket: Ticket, view: RoomView, outlook: Outlook | None = None) -> 
     number, epoch = ticket.number, ticket.epoch
     if number >= GROUPED:
         return _place_in_group(ticket, view)
-    if number >= AWAY or epoch > view.epoch or (view.draw and is_undrawn(ticket, view)):
+    if number >= AWAY or epoch > view.epoch or is_undrawn(ticket, view):
         return None
-    forgotten = epoch < view.epoch and view.has_forgotten(number, epoch)
-    turn = view.base + 1 if forgotten else view.turn_of(number) if view.drawn else number
+    forgotten = view.has_forgotten(number, epoch)
+    turn = view.base + 1 if forgotten else view.turn_of(number)
     outlook = outlook or outlook_of(view)
     ahead = max(0, turn - 1 - view.serving + outlook.at_door)
     low, high = outlook.wait(ahead)

@@ -46,7 +46,7 @@ def standing(
         return Standing(state, number, None, ticket.epoch, None, None, again)
     ahead, _, low, high = place
     wait = (round(low), round(high)) if low is not None and high is not None and state in ("line", "called") else None
-    turn = view.turn_of(number) if number is not None and view.drawn else number
+    turn = None if number is None else view.turn_of(number)
     return Standing(state, number, turn, ticket.epoch, ahead, wait, again)
 
 
