@@ -14,7 +14,7 @@ from gate.core.decide import decide
 from gate.core.decision import Decision, Entry, Join, Told
 from gate.core.line import Terms
 from gate.core.settings import Room, Settings
-from gate.core.snapshot import Snapshot
+from gate.core.snapshot import RoomView, Snapshot
 from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason
 from gate.eager import Pending, started
@@ -56,6 +56,8 @@ class Desk:
         self._snapshot: Snapshot | None = None
         self._keyring: KeyRing | None = None
         self._open = False
+        self._terms: Terms
+        self._view: RoomView
         self._greetings: dict[tuple[Reason, float], Greeting | None] = {}
 
     def open(self) -> bool:
@@ -66,11 +68,12 @@ class Desk:
             self._greetings.clear()
             asked = decide(self._visit, engine.snapshot, engine.settings)
             self._open = isinstance(asked, Join) and not self._room.shadow
+            self._terms, self._view = engine.terms(self._room), engine.snapshot.rooms[self._room.name]
         return self._open
 
     def join(self) -> Entry | Pending[Entry]:
-        """A number, or a pass; at once where a number is in hand."""
-        terms, view = self._engine.terms(self._room), self._engine.snapshot.rooms[self._room.name]
+        """A number, or a pass, where the desk is open; at once where a number is in hand."""
+        terms, view = self._terms, self._view
         return self._entrance.join_at_once(terms, view) or started(self._entrance.join(terms, view))
 
     def greeting(self, entry: Entry) -> "Greeting | None":

@@ -147,7 +147,8 @@ class KeyRing:
 
         It would try whether zlib makes the payload shorter, too; random ids and numbers it never does.
         """
-        payload = f"[{quoted(ticket.room)},{ticket.epoch},{ticket.number},{ticket.joined},{quoted(ticket.id)}]"
+        room, epoch, number, joined, id_ = ticket
+        payload = f"[{quoted(room)},{epoch},{number},{joined},{quoted(id_)}]"
         return self._tickets.mark(_base64url(payload.encode()))
 
     def read_ticket(self, token: str, room: str) -> Ticket:

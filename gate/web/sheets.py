@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from html import escape
 
 from gate.core.credentials import Ticket
@@ -66,7 +67,7 @@ class Sheet:
         self._early = state == "early"
         self._placed = state in ("early", "line", "hold", "store")
         self._keeps = state != "over"
-        self._group = escape(language.group)
+        self._thousands = lru_cache(maxsize=1024)(lambda n: text(language.number(n) + language.group))
         self._head = language.text(sentences.HEADS[state])
         self._title = text(self._head)
         self._titled = b") %b" % self._title
@@ -183,7 +184,7 @@ class Sheet:
         return self._number_kept + self.number(number) + self._numbered if number else self._keep
 
     def number(self, n: int) -> bytes:
-        return f"{n:,}".replace(",", self._group).encode()
+        return b"%b%03d" % (self._thousands(n // 1000), n % 1000) if n >= 1000 else b"%d" % n
 
     def _place(self, ahead: int, number: bytes) -> bytes:
         if not ahead:
