@@ -1,6 +1,6 @@
 """What a simulated sale leaves behind, for :mod:`gate.simulation.measures`."""
 
-from collections.abc import Sequence
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 
 from gate.core.words import Reason
@@ -35,4 +35,4 @@ class Log:
     sold: int = 0
     end: float = 0.0
     over: Reason | None = None  # why nobody entered any more
-    turns: Sequence[float] | None = None  # seconds: where a draw has put each visitor; None: as they came
+    turns: MutableSequence[float] | None = None  # seconds: where a draw has put each visitor; None: as they came

@@ -142,8 +142,8 @@ def _parts(log: Log) -> list[Part]:
 
 
 def _turns(log: Log) -> Sequence[float]:
-    """When each had its place in the line, as a time: of arrival, and for those who were drawn, as if they had come in the
-    order of the draw."""
+    """When each had its place in the line, as a time: of arrival, and for those who were drawn, as if they had come
+    evenly, in the order of the draw."""
     return log.turns if log.turns is not None else log.people.came
 
 

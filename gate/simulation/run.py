@@ -11,7 +11,6 @@ from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
 from gate.core.decide import STORE_RETRY, is_called, until_opening
 from gate.core.decision import Decision
-from gate.core.draw import drawn_place
 from gate.core.ledger import Word
 from gate.core.line import AWAY, GROUPED, group_turn
 from gate.core.snapshot import RoomView
@@ -60,6 +59,7 @@ class Run:
         self._lanes_woken: dict[int, int] = {}
         self._greetings: dict[int, list[int]] = {}  # whose page asks for its ticket again, by the second
         self._told_at = -TOLD_EVERY
+        self._drawn: RoomView | None = None  # since the draw
         self._held: dict[int, tuple[Worker, float]] = {}
         self.there = 0  # visitors who wait
         self._leavers = sorted(
@@ -139,25 +139,19 @@ class Run:
         if self._greetings and now >= self._told_at + TOLD_EVERY * (not self.sale.exact):
             self._told_at = now
             self._greet(now)
-        if worker.view.drawn > 0 and self.log.turns is None:
+        if worker.view.drawn > 0 and self._drawn is None:
             self._take_drawn_turns(now, worker.view)
 
     def _take_drawn_turns(self, now: float, view: RoomView) -> None:
         """The draw is over: everybody who came before has another turn, and a page that looks again."""
         people, standing = self.people, self._standing
         drawn = [who for who in standing[1 : view.drawn + 1] if who >= 0]
-        came = sorted(people.came[who] for who in drawn)
-        for number in range(1, view.drawn + 1):
-            standing[number] = -1
+        standing[1 : view.drawn + 1] = [-1] * view.drawn
+        self._drawn, self.log.turns = view, array("d", people.came)
         for who in drawn:
-            people.turn[who] = drawn_place(view.seed, view.drawn, people.number[who])
-            standing[people.turn[who]] = who
+            self._put_in_line(who, people.number[who])
             if people.fate[who] == WAITS and people.kind[who] != GHOST:
                 self._will_be_seen(now, who, PAUSED)
-        turns = array("d", people.came)
-        for at, who in zip(came, sorted(drawn, key=people.turn.__getitem__), strict=True):
-            turns[who] = at
-        self.log.turns = turns
 
     def _sample(self, now: float, view: RoomView) -> None:
         nearly = (1 + WINDOW * view.per_second) if view.active is not None else 0
@@ -216,7 +210,7 @@ class Run:
             self._will_be_seen(now, who, max(6.0, number / 1000) if people.kind[who] in (SCRIPT, HIDDEN) else FAR)
         if self.sale.exact or word.reason not in (Reason.LINE, Reason.NOT_OPEN) or number >= AWAY:
             self._answer(now, who, self.desk.any_worker(), word)
-        elif number <= self._woken:  # called as it came
+        elif people.turn[who] <= self._woken:  # called as it came
             self._look_in(now, who, 0.0)
 
     def _will_be_seen(self, now: float, who: int, spread: float) -> None:
@@ -370,17 +364,26 @@ class Run:
         return word
 
     def _stand(self, who: int, word: Word) -> None:
-        people, standing = self.people, self._standing
+        people = self.people
         people.number[who] = people.turn[who] = word.number
         people.epoch[who] = word.epoch
         if word.number < AWAY:
-            standing.extend([-1] * (word.number + 1 - len(standing)))
-            standing[word.number] = who
+            self._put_in_line(who, word.number)
         elif word.number >= GROUPED:
             tag, turn = group_turn(word.number)
             lane = self._lanes.setdefault(tag, [-1])
             lane.extend([-1] * (turn + 1 - len(lane)))
             lane[turn] = who
+
+    def _put_in_line(self, who: int, number: int) -> None:
+        """Also one who came when the draw was over can have a number that was drawn: its block was leased before."""
+        standing, view, turn = self._standing, self._drawn, number
+        if view is not None and number <= view.drawn:
+            turn = self.people.turn[who] = view.turn_of(number)
+            if self.log.turns is not None and self.sale.opens is not None:
+                self.log.turns[who] = self.sale.opens * turn / view.drawn
+        standing.extend([-1] * (turn + 1 - len(standing)))
+        standing[turn] = who
 
     def _answer(self, now: float, who: int, worker: Worker, word: Word | None) -> None:
         """``word`` None: not called yet."""

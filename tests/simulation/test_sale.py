@@ -95,6 +95,16 @@ def test_an_opening_and_a_draw(draw):
     assert abs(by_arrival) < 0.1 if draw else by_arrival > 0.9
 
 
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_numbers_of_a_block_that_the_opening_fell_into_are_drawn(seed):
+    """Also those that nobody has yet, and those that are given out when the draw is over."""
+    terms = replace(SALE.terms, draw=True)
+    found = figures(simulate(replace(SALE, terms=terms, curve=Curve.even(600, 6), opens=3.0, seed=seed)))
+    assert found.fates["entered"] + found.fates["left"] == 600
+    assert found.empty_at is not None
+    assert found.empty_at < 600
+
+
 def test_a_full_line_turns_away():
     found = figures(simulate(replace(SALE, terms=replace(SALE.terms, maximum=500), leave=0.0, hidden=0.0)))
     assert found.fates["full"] > 300
