@@ -26,7 +26,7 @@ from gate.backend import Backend, OrdersFile
 from gate.children import DRAIN, Plan
 from gate.core.credentials import Ids
 from gate.core.draw import commitment
-from gate.core.line import tag_of
+from gate.core.line import RoomState, tag_of
 from gate.core.settings import Room, Settings
 from gate.core.snapshot import RoomView, Snapshot
 from gate.core.standin import Share
@@ -257,7 +257,7 @@ class Pulse:
                 breakers={name: breaker.state.value for name, breaker in engine.shop.breakers.items()},
                 unlisted=self._unlisted.edges(engine.now()),
                 rooms={
-                    name: _room_beat(view, engine.settings.rooms[name], engine.left_by_shop(name))
+                    name: _room_beat(view, engine.settings.rooms[name], engine.told(name))
                     for name, view in snapshot.rooms.items()
                 },
             ),
@@ -292,13 +292,14 @@ def condition_of(snapshot: Snapshot) -> heartbeat.Condition:
     return heartbeat.Condition.LOCAL_SHARE if snapshot.local else heartbeat.Condition.STORE_AWAY
 
 
-def _room_beat(view: RoomView, room: Room, left: int | None) -> heartbeat.RoomBeat:
-    names = {field.name for field in fields(heartbeat.RoomBeat)} - {"commitment", "seed", "left", "groups"}
+def _room_beat(view: RoomView, room: Room, told: RoomState) -> heartbeat.RoomBeat:
+    names = {field.name for field in fields(heartbeat.RoomBeat)} - {"commitment", "seed", "left", "groups", "admitted"}
     return heartbeat.RoomBeat(
         **{name: getattr(view, name) for name in names},
         commitment=commitment(view.seed) if view.seed else "",
         seed=view.seed.hex() if view.drawn > 0 else "",
-        left=left,
+        left=told.left,
+        admitted=told.admitted,
         groups={
             group: max(0, known.last - known.serving)
             for group in room.groups

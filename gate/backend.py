@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from gate import __version__, audit, config, examination, heartbeat, keys, logs, private
+from gate.core.line import Throughput
 from gate.core.orders import Orders
 from gate.core.settings import Settings
 from gate.preview import Preview, preview_of
 from gate.private import NotKept
-from gate.status import DrawStatus, Status, gather, view_of
+from gate.status import DrawStatus, Status, admitted, gather, view_of
 from gate.store.gates import Ring, meet
 from gate.store.link import Link, StoreUnavailable
 from gate.store.orders import OrdersStore
@@ -96,6 +97,8 @@ class Backend:
         self._problems: dict[str, str] = {}
         self._witnessed: set[str] | None = None  # what has been recorded of draws
         self._history: dict[str, deque[tuple[float, int]]] = {name: deque(maxlen=HISTORY) for name in settings.rooms}
+        self._throughput = {name: Throughput() for name in settings.rooms}
+        self._entering: dict[str, float] = {}  # visitors a second, by room, where it is known
         self._log = logs.get("gate.backend")
 
     # ------------------------------------------------------------------ status
@@ -120,6 +123,7 @@ class Backend:
             gate=__version__,
             stored=self._stored,
             problems=[*filter(None, [examination.told(self.run)]), *self._problems.values()],
+            entering=self._entering,
         )
 
     def preview(self, room: str, change: Callable[[Orders], Orders]) -> Preview:
@@ -135,7 +139,19 @@ class Backend:
         """How many waited in ``room`` over the last ten minutes: Unix seconds and visitors, oldest first."""
         return list(self._history.get(room, ()))
 
+    def _count(self) -> None:
+        """How many enter, with or without a line."""
+        now = self._clock()
+        beats = heartbeat.read(self.run, now)
+        self._entering = {}
+        for name, throughput in self._throughput.items():
+            total = admitted(name, beats, now)
+            entering = None if total is None else throughput.count(now, total)
+            if entering is not None:
+                self._entering[name] = entering
+
     async def _remember(self) -> None:
+        self._count()
         status = await self.status()
         if all(not points or status.time - points[-1][0] >= HISTORY_EVERY for points in self._history.values()):
             for room in status.rooms:

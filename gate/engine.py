@@ -155,10 +155,9 @@ class Engine:
         shares = {tag_of(group): each.share for group, each in room.groups.items()}
         return replace(view.told_by(state, shares), told=self.now() - self._told[name] < STORE_LOST)
 
-    def left_by_shop(self, room: str) -> int | None:
-        """So much is left to sell as the shop said last, whatever an operator says; None: nothing has been heard."""
-        state = self._states.get(room)
-        return None if state is None else state.left
+    def told(self, room: str) -> RoomState:
+        """What the store told last of ``room``, whatever the operators order."""
+        return self._states.get(room, RoomState())
 
     def terms(self, room: Room) -> Terms:
         """What the store's scripts need to know of a room right now. While the shop is down nobody is called."""

@@ -36,7 +36,7 @@ class RoomBeat:
     waiting: int = 0
     inside: int = 0
     tokens: float = 0.0
-    admitted_per_second: float = 0.0
+    admitted_per_second: float = 0.0  # while a line stands: what a wait is told from
     through: int = 0
     present: float = 1.0
     drawn: int = 0
@@ -45,6 +45,7 @@ class RoomBeat:
     left: int | None = None  # as the shop said: an operator's word stands in the orders
     told: bool = True  # by the store a moment ago
     groups: dict[str, int] = field(default_factory=dict)  # how many of each priority group wait to be called
+    admitted: int = 0  # since the line began
 
 
 @dataclass(frozen=True, slots=True)

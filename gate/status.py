@@ -1,5 +1,6 @@
 """The gate at a glance: what the console, ``gate status`` and ``GET /api/v1/status`` show. Also the API's schema."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -74,12 +75,13 @@ class RoomStatus(Part):
     last: int
     epoch: int
     tokens: float
-    admitted_per_second: float
+    admitted_per_second: float | None
+    """Over the last minute, by all gates that share the store; null while it is not known."""
 
     @property
     def used(self) -> float:
         """Share of the rate that is used, 0 to 1 (a burst can be more; it counts as 1)."""
-        return min(1.0, self.admitted_per_second / self.per_second) if self.per_second else 0.0
+        return min(1.0, (self.admitted_per_second or 0.0) / self.per_second) if self.per_second else 0.0
 
 
 class WorkerStatus(Part):
@@ -161,10 +163,20 @@ class Status(Part):
 
 
 def gather(
-    settings: Settings, orders: Orders, beats: list[Beat], *, now: float, gate: str, stored: bool, problems: list[str]
+    settings: Settings,
+    orders: Orders,
+    beats: list[Beat],
+    *,
+    now: float,
+    gate: str,
+    stored: bool,
+    problems: list[str],
+    entering: Mapping[str, float],
 ) -> Status:
     """One picture of what the workers said. Where they differ: shared counters from whoever read them last, and a thing is
-    up when it is for at least one living worker, because one worker's broken path is not an outage."""
+    up when it is for at least one living worker, because one worker's broken path is not an outage.
+
+    ``entering``: visitors a second, by room, where it is known (:func:`admitted`)."""
     living = [beat for beat in beats if beat.fresh(now)]
     informed = _informed(living)
     origin_up = any(beat.origin_up for beat in living)
@@ -176,7 +188,7 @@ def gather(
         for url, up in beat.servers.items():
             servers[url] = servers.get(url, False) or up
     rooms = [
-        _room(settings, orders, name, informed.rooms.get(name, RoomBeat()) if informed else RoomBeat())
+        _room(settings, orders, name, informed.rooms.get(name, RoomBeat()) if informed else RoomBeat(), entering.get(name))
         for name in settings.rooms
     ]
     return Status(
@@ -215,6 +227,13 @@ def gather(
 def _informed(living: list[Beat]) -> Beat | None:
     """Whoever has read the store's counters last."""
     return max((beat for beat in living if beat.taken > 0), key=lambda beat: beat.taken, default=None)
+
+
+def admitted(room: str, beats: list[Beat], now: float) -> int | None:
+    """So many have entered since the line began; None while the store is away. From whoever has seen the most of the newest
+    epoch, so that it does not go back with every other beat."""
+    told = [beat.rooms[room] for beat in beats if beat.fresh(now) and beat.store_up and room in beat.rooms]
+    return max(((each.epoch, each.admitted) for each in told if each.told), default=(0, None))[1]
 
 
 def view_of(settings: Settings, orders: Orders, name: str, beats: list[Beat], now: float) -> tuple[RoomView, Reason | None]:
@@ -271,7 +290,7 @@ def _worker(beat: Beat, now: float) -> WorkerStatus:
     )
 
 
-def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat) -> RoomStatus:
+def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat, entering: float | None) -> RoomStatus:
     room, ordered = settings.rooms[name], orders.room(name)
     amount, period = ordered.amount_and_period(room)
     settings_ordered: tuple[Setting, ...] = ("rate", "burst", "active", "session", "message", "left")
@@ -304,7 +323,7 @@ def _room(settings: Settings, orders: Orders, name: str, beat: RoomBeat) -> Room
         last=beat.last,
         epoch=beat.epoch,
         tokens=round(beat.tokens, 3),
-        admitted_per_second=round(beat.admitted_per_second, 3),
+        admitted_per_second=None if entering is None else round(entering, 3),
     )
 
 

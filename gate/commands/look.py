@@ -83,7 +83,7 @@ def overview(found: dict[str, Any]) -> Group:
             inside,
             f"{room['serving']}/{room['last']}",
             f"{room['tokens']:.1f}/{room['burst']}",
-            f"{room['admitted_per_second'] * 60:.0f}",
+            "–" if room["admitted_per_second"] is None else f"{room['admitted_per_second'] * 60:.0f}",
             escape(room["rate"]),
         )
     sales = table_of("Sale", "")

@@ -149,18 +149,24 @@ def group_turn(number: int) -> tuple[int, int]:
 
 
 class Throughput:
-    """Admissions a second while a line stands, so that a quiet hour says nothing about the next rush."""
+    """Admissions a second over the last minute."""
 
     def __init__(self) -> None:
         self._past: deque[tuple[float, int]] = deque()
 
     def measure(self, now: float, admitted: int, *, standing: bool) -> float:
-        """``admitted``: in total, at ``now`` (the store's seconds). 0 while there is nothing to tell."""
+        """While a line stands, so that a quiet hour says nothing about the next rush; 0 while there is nothing to tell."""
+        if not standing:
+            self._past.clear()
+        return self.count(now, admitted) or 0.0
+
+    def count(self, now: float, admitted: int) -> float | None:
+        """Whether anybody waits or not. ``admitted``: in total, at ``now`` (seconds). None while there is nothing to tell."""
         past = self._past
-        if not standing or (past and (past[-1][1] > admitted or past[-1][0] > now)):
-            past.clear()  # nobody waits; or another record of the room, or another clock
+        if past and (past[-1][1] > admitted or past[-1][0] > now):
+            past.clear()  # another record of the room, or another clock
         past.append((now, admitted))
         while now - past[0][0] > RATE_WINDOW:
             past.popleft()
         seconds = now - past[0][0]
-        return (admitted - past[0][1]) / seconds if seconds >= RATE_LEAST else 0.0
+        return (admitted - past[0][1]) / seconds if seconds >= RATE_LEAST else None

@@ -40,7 +40,7 @@ class RoomView:
     inside: int = 0  # seats taken
     tokens: float = 0.0  # whole and part tokens in the bucket when the picture was taken
     present: float = 1.0  # the share of the numbers not yet called that are expected to come
-    admitted_per_second: float = 0.0  # measured over the last minute; 0 when unknown
+    admitted_per_second: float = 0.0  # measured over the last minute, while a line stands; 0: unknown
     revoked: frozenset[str] = frozenset()  # pass ids given back before their time
     opens: float = 0.0  # Unix time, seconds; nobody enters before
     closes: float = math.inf  # nor from then on

@@ -223,7 +223,6 @@ class _State(Collector):
             ("gate_serving", "The highest number called.", "serving"),
             ("gate_tokens", "Tokens in the bucket.", "tokens"),
             ("gate_epoch", "Grows when the store has lost the room's state.", "epoch"),
-            ("gate_admitted_per_second", "Visitors admitted per second, over the last minute.", "admitted_per_second"),
             ("gate_rate_per_second", "The rate in force, visitors per second.", "per_second"),
             ("gate_burst", "The burst in force.", "burst"),
         )
@@ -233,6 +232,7 @@ class _State(Collector):
                 family.add_metric([room.name], getattr(room, attribute))
             yield family
         for name, text, attribute in (
+            ("gate_admitted_per_second", "Visitors admitted per second, over the last minute.", "admitted_per_second"),
             ("gate_room_left", "So much is left to sell, where somebody has said.", "left"),
             ("gate_room_opens_seconds", "Unix time at which the room opens, where it has one.", "opens"),
             ("gate_room_closes_seconds", "Unix time at which the room closes, where it has one.", "closes"),

@@ -44,6 +44,12 @@ class TestThroughput:
             assert meter.measure(float(second), 3, standing=False) == 0
         assert meter.measure(49 + RATE_LEAST, 13, standing=True) == pytest.approx(10 / RATE_LEAST)
 
+    def test_all_who_entered_are_counted_whether_anybody_waits_or_not(self):
+        meter = Throughput()
+        assert meter.count(0.0, 7) is None
+        assert meter.count(RATE_LEAST, 7) == 0
+        assert [meter.count(10.0 + second, 7 + second) for second in range(1, 61)][-1] == pytest.approx(1)
+
     @pytest.mark.parametrize(("now", "admitted"), [(50.0, 5), (5.0, 500)])
     def test_another_record_of_the_room_or_another_clock_starts_anew(self, now, admitted):
         meter = Throughput()

@@ -56,11 +56,13 @@ def reload(gate: Gate, **room: Any) -> None:
 
 
 def test_nobody_loses_the_place_whatever_is_changed(gate: Gate) -> None:
+    eventually(lambda: gate.status()["rooms"][0]["admitted_per_second"] == 0, what="it is known that nobody enters")
     assert Person(gate).enters()  # the one token of today
     people = []
     for _ in range(PEOPLE):
         people.append(Person(gate))
         time.sleep(0.12)  # numbers are leased in blocks that live for 100 ms
+    eventually(lambda: gate.status()["rooms"][0]["admitted_per_second"], what="who entered before the line is counted")
     places = [person.place() for person in people]
     assert [number for _, number, _ in places] == sorted(number for _, number, _ in places)
     assert [ahead for *_, ahead in places] == sorted(ahead for *_, ahead in places)

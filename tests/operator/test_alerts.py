@@ -33,7 +33,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for settings in (SETTINGS, SALE):
         beat = replace(BEAT, rooms={name: RoomBeat(left=1) for name in settings.rooms})
-        status = gather(settings, Orders(), [beat], now=NOW, gate="1", stored=True, problems=[])
+        status = gather(settings, Orders(), [beat], now=NOW, gate="1", stored=True, problems=[], entering={"checkout": 1.5})
         for family in text_string_to_metric_families(exposition(directory, status).decode()):
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels)

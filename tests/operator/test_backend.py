@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import structlog
 
+from gate import heartbeat
 from gate.backend import Backend, OrdersFile
 from gate.core.orders import Orders, RoomOrders
 from gate.core.settings import Settings
 from gate.core.words import RoomMode, Shedding, Switch
+from gate.heartbeat import Beat, RoomBeat
 from gate.store.link import Link
 from tests.stores import StoreServer
 
@@ -33,6 +35,33 @@ async def gates(tmp_path: Path, store: StoreServer) -> AsyncIterator[list[Backen
     for link in links:
         await link.close()
     structlog.reset_defaults()
+
+
+async def test_who_enters_is_counted_also_while_nobody_waits(tmp_path: Path, store: StoreServer) -> None:
+    now = [1_800_000_000.0]
+    settings = Settings.model_validate({"state": str(tmp_path / "s"), "rooms": {"c": {"match": "/c", "rate": "1/second"}}})
+    run = tmp_path / "s" / "run"
+    run.mkdir(mode=0o700, parents=True)
+    link = Link(store.url)
+    await link.start()
+    gate = Backend(settings, tmp_path / "gate.yaml", link, clock=lambda: now[0])
+
+    async def entering(after: float, *admitted: int, store_up: bool = True) -> float | None:
+        """What is shown when the workers have told so, ``after`` seconds later."""
+        now[0] += after
+        for number, count in enumerate(admitted):
+            room = RoomBeat(admitted=count)
+            heartbeat.write(run, Beat(number, 100, now[0], now[0], taken=now[0], store_up=store_up, rooms={"c": room}))
+        await gate.keep()
+        return (await gate.status()).rooms[0].admitted_per_second
+
+    assert await entering(0, 40, 38) is None
+    assert await entering(10, 40, 40) == 0
+    assert await entering(10, 58, 60) == 1
+    assert await entering(10, 60, 58) == pytest.approx(0.667)  # one worker's word is older
+    assert await entering(60, 60, 60) == 0
+    assert await entering(1, 60, 60, store_up=False) is None
+    await link.close()
 
 
 def mode(new: RoomMode) -> Callable[[Orders], Orders]:

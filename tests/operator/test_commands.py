@@ -49,13 +49,23 @@ def ordered(gate: Listener, room: str = "checkout") -> RoomOrders:
 def test_status(gate: Listener) -> None:
     shown = run(gate, "status")
     assert shown.code == 0
-    assert re.search(r"checkout +auto +1284 +412/500 +4210/5494 +3.4/20 +114 +120/minute", shown.out)
+    assert re.search(r"checkout +auto +1284 +412/500 +4210/5494 +3.4/20 +– +120/minute", shown.out)
     assert "normal" in shown.out
     assert re.search(r"Inside +Serving +Tokens", shown.out)
     found = json.loads(run(gate, "status", "--json").out)
     assert found["rooms"][0]["waiting"] == 1284
     gate.beat(store_up=False)
     assert "! The store does not answer" in run(gate, "status").out
+
+
+def test_who_enters_without_a_line_is_shown(gate: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gate.core.line.RATE_LEAST", 0.01)
+    gate.beat(rooms={"checkout": RoomBeat(admitted=100)})
+    eventually(lambda: re.search(r"checkout +auto +0 .* 0 +120/minute", run(gate, "status").out), what="nobody enters")
+    assert 'gate_admitted_per_second{room="checkout"} 0.0' in gate.api("GET", "/metrics", token=None).text
+    assert 'gate_admitted_per_second{room="drop"}' not in gate.api("GET", "/metrics", token=None).text
+    gate.beat(rooms={"checkout": RoomBeat(admitted=150)})
+    eventually(lambda: re.search(r"checkout +auto +0 .* [1-9]\d* +120/minute", run(gate, "status").out), what="50 have entered")
 
 
 def test_top(gate: Listener) -> None:
