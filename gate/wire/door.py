@@ -166,7 +166,7 @@ class Door:
                 decision, way, request = known
                 if not head.common.length or not self._too_large(visitor, head, decision):
                     way.tally.count += 1
-                    Exchange().start(self, visitor, decision, way, request)
+                    Exchange().start(visitor, decision, way, request)
             elif not self._answer_quickly(visitor, head, plan):
                 self._serve_slowly(visitor, head)
         except Exception:
@@ -246,7 +246,7 @@ class Door:
             way = Way(engine, decision, engine.headers_for_visitor(visit, decision))
             request = self._request(head, visit, headers.for_origin(visit, engine.headers_for_origin(visit, decision)))
             engine.meter.decided(decision)
-            Exchange().start(self, visitor, decision, way, request, visit)
+            Exchange().start(visitor, decision, way, request, visit)
         elif decision.outcome is Outcome.OWN:
             Handover(self, visitor, visit).start()
         elif keeps_form(visit, decision, head.common.length):

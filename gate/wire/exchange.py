@@ -26,7 +26,6 @@ from gate.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from gate.wire.contract import Attempt
-    from gate.wire.door import Door
     from gate.wire.origin import Server
     from gate.wire.protocol import VisitorConnection
     from gate.wire.reply import Reply
@@ -45,7 +44,6 @@ class Exchange:
         "_chunked",
         "_connection",
         "_decision",
-        "_door",
         "_limit",
         "_queued",
         "_request",
@@ -68,7 +66,6 @@ class Exchange:
 
     def start(
         self,
-        door: "Door",
         visitor: "VisitorConnection",
         decision: Decision,
         way: "Way",
@@ -76,8 +73,7 @@ class Exchange:
         visit: Visit | None = None,
     ) -> None:
         """Go to the origin. (There is no ``__init__``, for to call one takes as long as all that is done here.)"""
-        head = visitor.head
-        self._door = door
+        door, head = visitor.door, visitor.head
         self._visitor = visitor
         self._decision = decision
         self._way = way
@@ -113,7 +109,7 @@ class Exchange:
 
     def begin(self, server: "Server") -> None:
         """Take a connection, with what there is of the body."""
-        self._door.origin.uploads.forget(self)
+        self._visitor.door.origin.uploads.forget(self)
         if not self.sent:
             server.unfinished.add(self)
         self._server = server
@@ -123,7 +119,7 @@ class Exchange:
 
     def _full_visit(self) -> Visit:
         if self._visit is None:
-            self._visit = self._door.read(self._visitor, self._visitor.head)
+            self._visit = self._visitor.door.read(self._visitor, self._visitor.head)
         return self._visit
 
     # ------------------------------------------------------------------ towards the origin
@@ -150,7 +146,7 @@ class Exchange:
             return
         self.sent = ended
         if ended and not self._settled:  # how long the visitor took for it is no wait for the origin
-            self._since = since = self._door.engine.ticks()
+            self._since = since = self._visitor.door.engine.ticks()
             self._attempt = self._way.lane.start(since)
         framed = body_bytes(data, chunked=self._visitor.head.length == CHUNKED, ended=ended)
         connection = self._connection
@@ -168,7 +164,7 @@ class Exchange:
 
     def _gather(self, enough: bool) -> None:
         """No connection is taken yet: is it time? ``enough``: no more is gathered."""
-        origins = self._door.origin
+        origins = self._visitor.door.origin
         if self.sent:
             self.begin(origins.choose())
         elif not enough:
@@ -191,7 +187,7 @@ class Exchange:
         """The origin takes no more; only now is it the one who is waited for."""
         if not self.sent and self._connection is not None:
             self._visitor.hold_upload(True)
-            self._connection.expect(self._door.origin.idle_timeout)
+            self._connection.expect(self._visitor.door.origin.idle_timeout)
 
     def upload_resumed(self) -> None:
         if not self.sent and self._connection is not None:
@@ -222,9 +218,9 @@ class Exchange:
             account.decision, account.status, account.sent = settled, reply.status, len(payload)
         if reply.commands:
             for command in reply.commands:
-                self._door.engine.on_command(self._full_visit(), decision, command)
+                self._visitor.door.engine.on_command(self._full_visit(), decision, command)
         head = reply.heads.get(self._way)
-        if head is None or visitor.closing or self._door.draining:
+        if head is None or visitor.closing or visitor.door.draining:
             head = self._head(reply)
         if not ended:
             visitor.answered()
@@ -248,7 +244,7 @@ class Exchange:
         """The attempt of a request that is over before its body was whole."""
         assert not self.sent  # noqa: S101 - it is over once
         self._settled = True
-        self._since = since = self._door.engine.ticks()
+        self._since = since = self._visitor.door.engine.ticks()
         return self._way.lane.start(since)
 
     def _head(self, reply: "Reply") -> bytes:
@@ -267,7 +263,7 @@ class Exchange:
                 keeps = False
         head = b"%b\r\n%b%b%b%b%b%b%b\r\n" % (
             reply.start,
-            b"" if reply.dated else self._door.date,  # RFC 9110 section 6.6.1
+            b"" if reply.dated else visitor.door.date,  # RFC 9110 section 6.6.1
             reply.plain,
             b"" if way.caches else reply.cached,
             VIA,
@@ -314,7 +310,7 @@ class Exchange:
 
     def failed(self, trouble: Trouble) -> None:
         """No connection came; nothing was sent, so another server may be asked, whatever the method."""
-        origins = self._door.origin
+        origins = self._visitor.door.origin
         if trouble is Trouble.CONNECT and not self._retried and len(origins.servers) > 1:
             self._retried = True
             self.begin(origins.choose(self._server))
@@ -326,10 +322,10 @@ class Exchange:
 
     def _fall_back(self, decision: Decision) -> None:
         self.gone = True
-        self._door.origin.uploads.forget(self)
+        self._visitor.door.origin.uploads.forget(self)
         if self._visitor.account is not None:
             self._visitor.account.decision = decision
-        self._visitor.respond(self._door.engine.answer(self._full_visit(), decision), job=self)
+        self._visitor.respond(self._visitor.door.engine.answer(self._full_visit(), decision), job=self)
 
     # ------------------------------------------------------------------ the visitor
 
@@ -351,7 +347,7 @@ class Exchange:
         """The visitor is gone, or not served any further."""
         self.gone = True
         self._drop()
-        self._door.origin.uploads.forget(self)
+        self._visitor.door.origin.uploads.forget(self)
         if self._attempt is not None:
             self._over().left()
 
@@ -380,4 +376,4 @@ class Exchange:
         if visitor.account is not None:
             visitor.account.status = 101
         websocket = reply.upgrade.lower() == b"websocket"
-        Tunnel(self._door, visitor, connection, self._decision, websocket=websocket).open(rest)
+        Tunnel(visitor.door, visitor, connection, self._decision, websocket=websocket).open(rest)

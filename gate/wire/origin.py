@@ -59,7 +59,7 @@ class Server:
     def outstanding(self) -> int:
         return self.total - len(self.idle) + len(self._waiting)
 
-    def take(self, caller: Caller, idempotent: bool, *, fresh: bool = False) -> OriginConnection | None:
+    def take(self, caller: Caller, idempotent: bool, fresh: bool = False) -> OriginConnection | None:
         """An idle connection now, or None: then ``caller`` is called back, exactly once unless it is gone."""
         idle = self.idle
         while idle and not fresh:
