@@ -6,10 +6,12 @@ behind, and nothing that is left behind can keep the gate from ending.
 
 import asyncio
 import multiprocessing
+import signal
 import socket
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -110,12 +112,17 @@ class Children:
         process = _spawn.Process(
             target=run_child, args=(plan, self._sockets[plan.role], theirs), name=f"gate-{plan.role}-{plan.index}", daemon=True
         )
+        # Ctrl-C goes to every process of a terminal; only the supervisor acts on it, and ends the others by SIGTERM. A child
+        # inherits that the signal is blocked: it could not say so itself before Python has read its first modules.
+        resource_tracker.ensure_running()  # by itself it is started with the first child, and unblocks the signal
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
         except OSError as error:
             ours.close()
             raise StartError(f"cannot start {process.name}: {error.strerror}") from error
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
         child = Child(plan, process, ours, time.monotonic())
         self._alive.add(child)

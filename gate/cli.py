@@ -48,8 +48,3 @@ def _root(
 
 for _command in (serve, demo, check, explain, simulate, operate, edge, schema):
     _command.register(app)
-
-
-def main() -> None:
-    """The entry point of the installed ``gate`` command."""
-    app()

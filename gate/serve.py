@@ -13,6 +13,7 @@ SIGHUP, changed config     the config is examined; if good, successors come up o
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
@@ -182,7 +183,15 @@ class Supervisor:
             (signal.SIGHUP, self.ask_to_reload),
         ):
             loop.add_signal_handler(number, act)
-        await self.start()
+        starting, asked = asyncio.ensure_future(self.start()), asyncio.ensure_future(self.wait())
+        await asyncio.wait((starting, asked), return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not starting.done():  # asked to stop before anything is up
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+            return
+        await starting
         try:
             started(self)
             await self.wait()
