@@ -1,14 +1,19 @@
 """The docs are checked against the code: labels, commands, endpoints, metrics, links, and every command of the README."""
 
+import configparser
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import typer
 from ruamel.yaml import YAML
 
+from gate.children import DRAIN
 from gate.cli import app
 from gate.core.words import Outcome, Reason, RoomMode, Shedding, Switch
 from tests.processes import Gate, Shop, running
@@ -89,6 +94,50 @@ def test_tests_named_in_the_docs_exist():
         path = ROOT / file if "/" in file else ROOT / "tests/wire" / file
         assert path.exists(), file
         assert re.search(rf"^ *(?:async )?def {name}\(", path.read_text(), re.MULTILINE), f"{file}::{name}"
+
+
+def test_the_unit_says_what_the_command_and_systemd_take(tmp_path):
+    operations = (ROOT / "docs/operations.md").read_text()
+    [text] = blocks(operations, "ini")
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read_string(text)
+    service = unit["Service"]
+    program, name, *words = shlex.split(service["ExecStart"])
+    command = typer.main.get_command(app).commands[name]
+    assert command.make_context(name, words).params["config_file"] == Path("/etc/floodgate/gate.yaml")
+    assert shlex.split(service["ExecReload"]) == ["/bin/kill", "-HUP", "$MAINPID"]
+    assert f"`state: /var/lib/{service['StateDirectory']}`" in operations
+    assert int(service["TimeoutStopSec"]) > DRAIN + 10  # and the store's own end
+    assert f"python3 -m venv {Path(program).parents[1]} " in operations
+    if shutil.which("systemd-analyze"):
+        file = tmp_path / "floodgate.service"
+        file.write_text(text.replace(program, sys.executable))
+        done = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True, timeout=60, check=False)
+        assert "floodgate.service" not in done.stdout + done.stderr  # every complaint begins with it
+
+
+def test_the_container_is_run_with_what_its_dockerfile_has():
+    [line] = [
+        line
+        for block in blocks((ROOT / "docs/operations.md").read_text(), "sh")
+        for line in block.splitlines()
+        if "docker run" in line
+    ]
+    words = shlex.split(line)
+    given = {}
+    for option, value in pairwise(words):
+        given.setdefault(option, []).append(value)
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    mounts = dict(value.split(":")[1::-1] for value in given["-v"])  # inside: outside
+    [config_file] = [value.removeprefix("GATE_CONFIG=") for value in given["-e"]]
+    assert str(Path(config_file).parent) in mounts
+    assert re.findall("^VOLUME (.*)", dockerfile, re.MULTILINE) == [
+        inside for inside in mounts if inside != str(Path(config_file).parent)
+    ]
+    assert given["-p"][0].split(":")[1] in re.findall("^EXPOSE (.*)", dockerfile, re.MULTILINE)
+    assert int(given["--stop-timeout"][0]) > DRAIN + 10
+    assert words[-1] == "floodgate"
 
 
 @pytest.mark.slow
