@@ -231,7 +231,7 @@ class Pulse:
     def beat(self) -> None:
         if self._silent:
             return
-        engine, snapshot = self._engine, self._engine.snapshot
+        engine, snapshot, tick = self._engine, self._engine.snapshot, self._engine.ticks()
         condition = condition_of(snapshot)
         if condition is not self._condition:
             self._condition, self._since = condition, engine.now()
@@ -254,7 +254,7 @@ class Pulse:
                 in_flight=engine.shop.overload.current,
                 connections=len(self._door.connections),
                 overload=snapshot.overload,
-                breakers={name: breaker.state.value for name, breaker in engine.shop.breakers.items()},
+                breakers={name: breaker.shown(tick).value for name, breaker in engine.shop.breakers.items()},
                 unlisted=self._unlisted.edges(engine.now()),
                 rooms={
                     name: _room_beat(view, engine.settings.rooms[name], engine.told(name))

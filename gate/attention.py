@@ -65,8 +65,10 @@ def of_gate(orders: Orders, beats: list[Beat], living: list[Beat]) -> list[str]:
     behind = [str(beat.worker) for beat in living if beat.orders < orders.version]
     if behind:
         found.append(f"Worker {', '.join(behind)} does not yet follow the last order.")
-    for route in sorted({name for beat in living for name, state in beat.breakers.items() if state == "open"}):
-        found.append(f"The breaker of {route} is open: its fallback is served.")
+    open_ = {name for beat in living for name, state in beat.breakers.items() if state == "open"}
+    probing = {name for beat in living for name, state in beat.breakers.items() if state == "half-open"} - open_
+    found += [f"The breaker of {route} is open: its fallback is served." for route in sorted(open_)]
+    found += [f"The breaker of {route} is half open: it waits for a request that probes." for route in sorted(probing)]
     for edge in sorted({edge for beat in living for edge in beat.unlisted}):
         found.append(f"{edge} asks about requests and is not in edge.ask: visitors get 403. If it is an edge of yours, add it.")
     if len({beat.config for beat in living}) > 1:

@@ -111,7 +111,7 @@ class WorkerStatus(Part):
 class BreakerStatus(Part):
     route: str
     state: Literal["closed", "half-open", "open"]
-    """The worst of any worker."""
+    """The worst of any worker. Half open: the next request probes, or one is probing."""
     workers: int
     """How many workers do not hold it closed."""
 

@@ -48,6 +48,10 @@ class Breaker:
             return now - self._opened < self.open_for
         return self.state is State.HALF_OPEN and self._probes > 0 and now - self._probed < self.open_for
 
+    def shown(self, now: float) -> State:
+        """The state as it acts: one that would let the next request through to probe is half open, though none has come."""
+        return State.HALF_OPEN if self.state is State.OPEN and not self.refuses(now) else self.state
+
     def acquire(self, now: float) -> int | None:
         """A generation to report with, or None: do not call the origin."""
         if self.refuses(now):

@@ -204,9 +204,10 @@ class _State(Collector):
         yield _states("gate_fallback_mode", "What is ordered for the fallback.", Switch, status.fallback.mode)
         yield _states("gate_shedding_mode", "What is ordered for shedding.", Shedding, status.shedding.mode)
 
-        breakers = GaugeMetricFamily("gate_breaker_open", "1 when the route's breaker is open on any worker.", labels=["route"])
+        text = "1 from when the route's breaker opens on any worker until a probe has closed it on all."
+        breakers = GaugeMetricFamily("gate_breaker_open", text, labels=["route"])
         for breaker in status.breakers:
-            breakers.add_metric([breaker.route], breaker.state == "open")
+            breakers.add_metric([breaker.route], breaker.state != "closed")
         yield breakers
 
         workers = GaugeMetricFamily("gate_worker_age_seconds", "Seconds since the worker's last heartbeat.", labels=["worker"])

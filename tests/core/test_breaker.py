@@ -57,7 +57,9 @@ def test_half_of_twenty_in_ten_seconds_open_it():
 def test_open_refuses_for_thirty_seconds_then_lets_one_probe_through():
     breaker = opened(now=100)
     assert breaker.acquire(129.9) is None
+    assert breaker.shown(129.9) is State.OPEN
     assert not breaker.refuses(130)
+    assert (breaker.shown(130), breaker.state) == (State.HALF_OPEN, State.OPEN)  # nobody has asked yet
     probe = breaker.acquire(130)
     assert probe is not None
     assert breaker.refuses(130)

@@ -133,6 +133,9 @@ def test_black_friday(evening: tuple[Gate, Shop]) -> None:
     shop.knob("reviews", "dead")
     assert {window.ask("/reviews/lantern").status for _ in range(8)} == {204}
     eventually(lambda: window.ask("/reviews/lantern").decision.endswith("reason=breaker"))
+    eventually(
+        lambda: "The breaker of /reviews/** is half open" in str(gate.status()["problems"]), what="it would be probed now"
+    )
     assert window.ask("/product/lantern").decision == "forward; reason=unguarded"
     assert window.ask("/search?q=mug").status == 200
     assert "56.99" in Visitor(gate).buy()

@@ -58,6 +58,14 @@ def test_a_rule_is_about_what_there_is(rule: dict[str, Any], samples: dict[str, 
     assert rule["expr"].count("(") == rule["expr"].count(")")
 
 
+def test_a_breaker_counts_as_open_until_a_probe_has_closed_it(tmp_path: Path) -> None:
+    """Or the alert would begin anew with each time that it waits for a request."""
+    for state, value in (("closed", 0.0), ("half-open", 1.0), ("open", 1.0)):
+        beat = replace(BEAT, breakers={"/x": state})
+        status = gather(SETTINGS, Orders(), [beat], now=NOW, gate="1", stored=True, problems=[], entering={})
+        assert f'gate_breaker_open{{route="/x"}} {value}' in exposition(tmp_path, status).decode()
+
+
 def test_the_dashboard_shows_what_there_is(samples: dict[str, set[str]]) -> None:
     found = json.loads((ROOT / "config/dashboard.json").read_text())
     panels = found["panels"]

@@ -244,6 +244,7 @@ def test_breakers_show_the_worst() -> None:
     probing = replace(BEAT, worker=1, breakers={"/x": "half-open"})
     status = picture(BEAT, probing)
     assert [(b.route, b.state, b.workers) for b in status.breakers] == [("/x", "half-open", 1)]
+    assert status.problems == ["The breaker of /x is half open: it waits for a request that probes."]
     status = picture(probing, replace(BEAT, breakers={"/x": "open"}))
     assert [(b.route, b.state, b.workers) for b in status.breakers] == [("/x", "open", 2)]
     assert status.problems == ["The breaker of /x is open: its fallback is served."]
