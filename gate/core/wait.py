@@ -155,7 +155,8 @@ def flow_of(view: RoomView) -> tuple[float, float] | None:
 
 def ask_again(low: float | None, draw: float) -> float:
     """Seconds until a visitor whose wait is at least ``low`` seconds should ask again. ``draw`` is in [0, 1)."""
-    seconds = PAUSED if low is None else min(FAR, max(NEAR, low * SHARE))
+    seconds = PAUSED if low is None else low * SHARE
+    seconds = NEAR if seconds < NEAR else FAR if seconds > FAR else seconds
     return seconds * (1 + JITTER * draw)
 
 

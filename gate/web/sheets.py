@@ -121,13 +121,13 @@ class Sheet:
             ahead = None
         card = self._placed and (ahead is not None or self._early)
         people = self.number(ahead) if ahead else b""
-        facts = b'%bdata-number="%d" data-turn="%d" data-epoch="%d" data-ahead="%b" data-in="%b" data-again="%b"' % (
+        facts = b'%bdata-number="%d" data-turn="%d" data-epoch="%d" data-ahead="%b" data-in="%.2f" data-again="%b"' % (
             self._facts,
             number or 0,
             turn or 0,
             epoch or 0,
             b"" if ahead is None else b"%d" % ahead,
-            str(retry_after).encode(),
+            retry_after,
             to.again,
         )
         if self._early:
@@ -152,13 +152,14 @@ class Sheet:
         before, after = self._places[form]
         if after is None or to.refresh is None:
             return None
-        texts = self._titled, to.refresh, self._facts, to.again, before, after, self._number_kept, self._numbered
+        again = b'data-again="%b"' % to.again
+        texts = self._titled, to.refresh, self._facts, again, before, after, self._number_kept, self._numbered
         title, refresh, facts, again, before, after, kept, end = map(_literal, texts)
         parts = [_literal(piece) for piece in pieces]
         parts[1::2] = (
             b"(%b" + title,
             b"%d" + refresh,
-            facts + b'data-number="%d" data-turn="%d" data-epoch="%d" data-ahead="%d" data-in="%a" data-again="' + again + b'"',
+            facts + b'data-number="%d" data-turn="%d" data-epoch="%d" data-ahead="%d" data-in="%.2f" ' + again,
             b"",
             before + b"%b" + after,
             b"%b",
