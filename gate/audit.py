@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gate import private
 from gate.core.orders import Orders, RoomOrders
 
 FILE = "audit.jsonl"
@@ -44,14 +45,15 @@ def append(state: Path, entry: dict[str, Any]) -> None:
     """Adds one line, durably. Raises :class:`OSError`."""
     path = state / FILE
     line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
-    if path.exists() and path.stat().st_size + len(line) > LARGEST:
-        path.replace(path.with_name(FILE + ".1"))
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, line)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with private.locked(path):  # commands write too
+        if path.exists() and path.stat().st_size + len(line) > LARGEST:
+            path.replace(path.with_name(FILE + ".1"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read(state: Path, limit: int) -> list[dict[str, Any]]:

@@ -262,7 +262,8 @@ class Backend:
         entries = audit.read(self.state, limit)
         with contextlib.suppress(StoreUnavailable):
             entries += await self._store.audit(limit)
-        once = {(entry.get("version"), entry.get("who"), entry.get("what")): entry for entry in entries}
+        # the same order is in both, told at a slightly other time; what a command did has no version
+        once = {(entry.get("version", entry.get("at")), entry.get("who"), entry.get("what")): entry for entry in entries}
         return sorted(once.values(), key=lambda entry: float(entry.get("at", 0)), reverse=True)[:limit]
 
     def _record(self, who: str, what: str, event: str = "order", **about: str) -> None:

@@ -1,6 +1,7 @@
 """Commands that work on the state directory itself: the key ring, and who the operators are. Running gates follow."""
 
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -8,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gate import audit, private
 from gate import keys as keyring
-from gate import private
 from gate.commands.gateway import CommandFailed, Gate
-from gate.commands.terminal import ConfigOption, JsonOption, fail, print_json, table_of, when
+from gate.commands.terminal import ConfigOption, JsonOption, Misuse, fail, print_json, table_of, when
 from gate.core.settings import Settings
-from gate.operators import BadOperators, Operators, Role
+from gate.operators import LOCAL, BadOperators, Operators, Role
 
 keys_app = typer.Typer(no_args_is_help=True, help="The keys that sign tickets and passes.")
 operators_app = typer.Typer(no_args_is_help=True, help="Who may use the operator API and the console.")
@@ -60,10 +61,19 @@ def rotate_keys(
     compromised: Annotated[
         bool, typer.Option("--compromised", help="The old keys are known to others: drop them now. Everybody joins anew.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --compromised: do not ask.")] = False,
 ) -> None:
     """A new signing key. Tickets and passes of the old ones stay good, each for as long as it would have; running gates follow
     by themselves."""
     settings = _settings(config)
+    people = _people(config) if compromised else None
+    if compromised and not yes:
+        text = "All tickets, passes and invitations become void" + (
+            f": {people[0]} wait, {people[1]} are inside" if people else ""
+        )
+        if not sys.stdin.isatty():
+            raise Misuse(f"{text}. Nobody is there to be asked: if that is meant, give --yes too.")
+        typer.confirm(f"{text}. Go on?", abort=True, err=True)
     try:
         new = keyring.rotate(settings.state, compromised=compromised)
     except FileNotFoundError:
@@ -72,6 +82,20 @@ def rotate_keys(
         fail(error)
     start = "now" if compromised else f"{when(new.signs_from)}, when every worker knows it"
     typer.echo(f"key {new.key.id} signs from {start}")
+    if compromised:
+        were = f": {people[0]} waited, {people[1]} were inside" if people else ""
+        typer.echo(f"All tickets, passes and invitations are void{were}.")
+    dropped = "; all others are dropped" if compromised else ""
+    _record(settings, f"key {new.key.id} signs from {when(new.signs_from)}{dropped}")
+
+
+def _people(config: Path | None) -> tuple[int, int] | None:
+    """How many wait and how many are inside; None when no gate runs that could tell."""
+    try:
+        rooms = Gate.named(config).ask("GET", "/api/v1/status")["rooms"]
+    except CommandFailed:
+        return None
+    return sum(room["waiting"] for room in rooms), sum(room["inside"] for room in rooms)
 
 
 @keys_app.command("show")
@@ -124,6 +148,7 @@ def add_operator(
         token = Operators(settings.state).add(name, role)
     except (BadOperators, private.Unsafe, OSError) as error:
         fail(error)
+    _record(settings, f"operator {name} added, role {role.value}")
     typer.echo(token)
     typer.echo(f"{name} is a {role.value}. The token above is not shown again.", err=True)
 
@@ -136,7 +161,16 @@ def remove_operator(name: str, config: ConfigOption = None) -> None:
         Operators(settings.state).remove(name)
     except (BadOperators, private.Unsafe, OSError) as error:
         fail(error)
+    _record(settings, f"operator {name} removed")
     typer.echo(f"{name} is removed")
+
+
+def _record(settings: Settings, what: str) -> None:
+    """Into this gate's audit. What was done is done, also when that fails."""
+    try:
+        audit.append(settings.state, {"at": round(time.time(), 3), "who": LOCAL, "what": what})
+    except OSError as error:
+        typer.echo(f"The audit file cannot be written ({error.strerror}).", err=True)
 
 
 _NO_RING = "There is no key ring in {}; the gate makes one when it first starts."

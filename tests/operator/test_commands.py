@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -344,8 +346,59 @@ def test_keys(gate: Listener) -> None:
     while len(keys.load(gate.state).listed) < keys.MOST:
         keys.rotate(gate.state)
     assert "none can make room for another" in run(gate, "keys", "rotate").err
-    assert "signs from now" in run(gate, "keys", "rotate", "--compromised").out
+    done = run(gate, "keys", "rotate", "--compromised")  # nobody is there to be asked
+    assert (done.code, done.out) == (2, "")
+    assert "become void: 1284 wait, 412 are inside" in done.err
+    assert len(keys.load(gate.state).listed) == keys.MOST
+    done = run(gate, "keys", "rotate", "--compromised", "--yes")
+    void = r"All tickets, passes and invitations are void: 1284 waited, 412 were inside\."
+    assert re.fullmatch(rf"key [0-9a-f]{{8}} signs from now\n{void}\n", done.out)
     assert len(json.loads(run(gate, "keys", "list", "--json").out)) == 1
+
+
+def test_dropping_all_keys_is_asked_for_twice(tmp_path: Path) -> None:
+    config = tmp_path / "gate.yaml"
+    config.write_text(f'state: {tmp_path / "s"}\norigin: {{servers: ["http://127.0.0.1:9"]}}\n')
+    before = keys.ensure_keyring(tmp_path / "s").newest.id
+
+    def answered(answer: bytes) -> tuple[int, str]:
+        """At a terminal."""
+        ours, theirs = os.openpty()
+        words = [sys.executable, "-m", "gate", "keys", "rotate", "--compromised", "--config", str(config)]
+        try:
+            os.write(ours, answer)
+            done = subprocess.run(words, stdin=theirs, capture_output=True, text=True, timeout=90, check=False)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        return done.returncode, done.stdout.strip()
+
+    assert answered(b"n\n") == (1, "")
+    assert [entry.key.id for entry in keys.load(tmp_path / "s").listed] == [before]
+    code, said = answered(b"y\n")
+    (entry,) = keys.load(tmp_path / "s").listed
+    assert entry.key.id != before
+    assert (code, said) == (0, f"key {entry.key.id} signs from now\nAll tickets, passes and invitations are void.")
+
+
+def test_what_is_done_to_keys_and_operators_is_in_the_audit(gate: Listener) -> None:
+    keys.ensure_keyring(gate.state)
+    run(gate, "shed", "1")
+    run(gate, "operators", "add", "ann")
+    run(gate, "operators", "remove", "ann")
+    run(gate, "operators", "add", "ann")
+    run(gate, "operators", "add", "ann")  # exists: nothing is done
+    run(gate, "keys", "rotate")
+    run(gate, "keys", "rotate", "--compromised", "--yes")
+    entries = json.loads(run(gate, "audit", "--json").out)
+    assert {entry["who"] for entry in entries} == {"local"}
+    *rotated, added, removed, first, order = [
+        re.sub("key [0-9a-f]{8} signs from [-0-9: ]* UTC", "key", e["what"]) for e in entries
+    ]
+    assert rotated == ["key; all others are dropped", "key"]
+    assert (first, removed, added) == ("operator ann added, role viewer", "operator ann removed", first)
+    assert order == "shedding: auto → 1"
+    assert "operator ann removed" in run(gate, "audit").out
 
 
 def test_operators(gate: Listener) -> None:
