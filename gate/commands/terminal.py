@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 ConfigOption = Annotated[
@@ -13,6 +14,9 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", metavar="FILE", help="The config file; else GATE_CONFIG, ./gate.yaml, the default."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+WHOLE = 10_000  # columns
 
 
 class Misuse(typer.BadParameter):
@@ -33,6 +37,14 @@ def print_json(value: Any) -> None:
 
 def when(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def screen() -> Console:
+    """As wide as the terminal. In a pipe or a file nothing is broken into lines: a figure in two is none for a program."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = WHOLE
+    return console
 
 
 def table_of(*names: str, numbers: tuple[str, ...] = ()) -> Table:

@@ -1,5 +1,6 @@
 """What the model cannot see: settings that contradict each other, files that are not there, rules that never apply."""
 
+import math
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from gate.core.pattern import Pattern
 from gate.core.settings import Room, Settings
 from gate.core.words import Order
 
+LEAST_BURST = 0.05  # seconds of rate (docs/admission.md)
 LOGO_BYTES = 6 << 10
 READABLE = 4.5  # WCAG 2.2, success criterion 1.4.3: contrast of normal text
 
@@ -93,6 +95,13 @@ def _rooms(settings: Settings) -> Iterator[Finding]:
         yield from _own_paths((*here, "match"), room.match)
         if room.burst > room.rate.amount:
             text = f"a burst of {room.burst} is more than the whole rate of {room.rate.amount}; that many may enter at once"
+            yield Finding((*here, "burst"), text, "warning")
+        second = room.rate.amount / room.rate.get_expiry()
+        if room.burst < LEAST_BURST * second:
+            text = (
+                f"a burst of {room.burst} is full before the next in line can come, and much of this rate is lost; "
+                f"write {math.ceil(second)}, a second of it"
+            )
             yield Finding((*here, "burst"), text, "warning")
         if room.active is not None and room.burst > room.active:
             text = f"a burst of {room.burst} never fits into a room for {room.active} (`active`); lower one or raise the other"

@@ -5,7 +5,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from gate.core.bucket import SECOND
 from gate.core.line import Terms
@@ -36,6 +36,15 @@ class Spread:
         return cls(*(round(value, 1) for value in (*found, ordered[-1])))
 
 
+class Use(NamedTuple):
+    """Of the rate, as shares: the ``least`` of any window, the first one of which begins at second ``at``, and what all windows
+    have on average."""
+
+    least: float
+    at: float
+    mean: float
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """The visitors of one group; ``group`` None: those who were not invited."""
@@ -50,7 +59,8 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Figures:
     """``used``: the least share of the rate in any ``window`` seconds in which somebody present waited, and nothing but the
-    rate stood against entering; None when there was no such time. ``excess``: by how many visitors the worst window of any
+    rate stood against entering; None when there was no such time. ``used_at``: the second at which such a window begins.
+    ``used_mean``: the share in all of them. ``excess``: by how many visitors the worst window of any
     length broke ``burst + rate * W``; 0 or less is the law. ``tau``: Kendall's, of the order of entering and of the line's
     order, for those of the common line who came when they were told; None for fewer than two. ``overtaken``: pairs of them in
     which the one who came a second later entered first; ``overtaken_by``: the longest such lead in seconds. ``peak``: of the
@@ -69,6 +79,8 @@ class Figures:
     over: str | None
     wait: Spread
     used: float | None
+    used_at: float | None
+    used_mean: float | None
     window: float
     excess: float
     most_inside: int
@@ -96,6 +108,7 @@ def figures(log: Log) -> Figures:
     order = [turns[who] for who in prompt]
     pairs, lead = overtaken([(turns[who], people.entered[who]) for who in prompt], LATER)
     window = max(WINDOW, LEAST_TOKENS / terms.per_second)
+    use = used(log, window)
     return Figures(
         visitors=log.sale.curve.visitors,
         ghosts=log.sale.ghosts,
@@ -107,7 +120,9 @@ def figures(log: Log) -> Figures:
         empty_at=None if fates["waits"] or log.over is not None else round(log.end, 1),
         over=None if log.over is None else log.over.value,
         wait=Spread.of(people.entered[who] - people.came[who] for _, who in log.admitted if people.kind[who] != GHOST),
-        used=used(log, window),
+        used=use and use.least,
+        used_at=use and use.at,
+        used_mean=use and use.mean,
         window=round(window, 1),
         excess=excess([at for at, _ in log.admitted], terms),
         most_inside=log.most_inside,
@@ -157,22 +172,25 @@ def excess(admitted: Sequence[int], terms: Terms) -> float:
     return worst / terms.cost if admitted else float(-terms.burst)
 
 
-def used(log: Log, window: float, start: float = 0.0) -> float | None:
-    """The least share of the rate used in any ``window`` seconds from ``start`` on in which somebody who looks when told
-    waited all the time. One visitor more or less is where the window begins."""
+def used(log: Log, window: float, start: float = 0.0) -> Use | None:
+    """The share of the rate used in ``window`` seconds from ``start`` on in which somebody who looks when told waited all the
+    time, and nothing but the rate stood against entering. In the least, one visitor more or less is where the window begins."""
     times = [at / SECOND for at, _ in log.admitted]
     idle = _idle(log)
     limited = [sample.second for sample in log.samples if sample.limited]
-    least: float | None = None
+    found: list[tuple[int, float]] = []  # how many entered in each such window, and where it begins
     while start + window <= log.end:
         end = start + window
         if bisect_left(limited, start) == bisect_right(limited, end):
             gap = bisect_right(idle, (end, -math.inf)) - 1
             if gap < 0 or idle[gap][1] <= start:
-                share = (bisect_left(times, end) - bisect_left(times, start) + 1) / (log.sale.terms.per_second * window)
-                least = share if least is None else min(least, share)
+                found.append((bisect_left(times, end) - bisect_left(times, start), start))
         start += STEP
-    return None if least is None else min(1.0, round(least, 4))
+    if not found:
+        return None
+    tokens = log.sale.terms.per_second * window
+    (least, at), total = min(found), sum(count for count, _ in found)
+    return Use(min(1.0, round((least + 1) / tokens, 4)), at, min(1.0, round(total / tokens / len(found), 4)))
 
 
 def _idle(log: Log) -> list[tuple[float, float]]:

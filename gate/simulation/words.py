@@ -28,7 +28,11 @@ def rows(found: Sequence[Figures]) -> list[tuple[str, ...]]:
         ("Wait, 99 of 100", lambda f: span(f.wait.p99)),
         ("Wait, the longest", lambda f: span(f.wait.most)),
         *_parts(found),
-        (f"Rate used, least in {span(found[0].window)}", lambda f: "" if f.used is None else f"{f.used:.0%}"),
+        ("Rate used while somebody waited", lambda f: "" if f.used_mean is None else f"{f.used_mean:.0%}"),
+        (
+            f"Rate used, least in {span(found[0].window)}",
+            lambda f: "" if f.used is None or f.used_at is None else f"{f.used:.0%} after {span(f.used_at)}",
+        ),
         ("Beyond burst + rate x time", lambda f: "nobody" if f.excess <= 0 else f"{f.excess:.2f} visitors"),
         ("Most inside", lambda f: number(f.most_inside)),
         ("Order of the line kept (Kendall's tau)", lambda f: "" if f.tau is None else f"{f.tau:.5f}"),

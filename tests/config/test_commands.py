@@ -111,6 +111,18 @@ def test_a_warning_is_shown_and_passes(run, tmp_path):
     assert "warning: operator.listen" in result.stdout
 
 
+def test_a_bucket_that_is_full_before_anybody_can_come_is_doubted(run, tmp_path):
+    small = tmp_path / "small.yaml"
+    small.write_text(
+        "rooms:\n  a: {match: /a, rate: 15000/minute}\n  b: {match: /b, rate: 15000/minute, burst: 13}\n"
+        "  c: {match: /c, rate: 20/second}\n"
+    )
+    warning, fine = run("check", str(small)).stdout.splitlines()
+    assert ":2: warning: rooms.a.burst: a burst of 1 is full before the next in line can come" in warning
+    assert warning.endswith("write 250, a second of it")
+    assert "fine (3 rooms" in fine
+
+
 def test_a_time_that_is_past_is_doubted(run, tmp_path):
     late = tmp_path / "late.yaml"
     room = "{{match: /{0}, rate: 1/minute, opens: {1}-11-27T11:00:00Z, closes: {2}-11-27T12:00:00Z, order: {3}}}"

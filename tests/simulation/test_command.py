@@ -1,6 +1,7 @@
 """`gate simulate`: what it prints, the page it draws, and what it says about mistakes."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def run(config: Path, *words: str) -> "CliRunner.Result":
-    return CliRunner().invoke(app, ["simulate", *words, "--config", str(config)], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, ["simulate", *words, "--config", str(config)])
 
 
 SMALL = ("checkout", "--visitors", "1500", "--over", "1m", "--patience", "1m")
@@ -42,6 +43,27 @@ def test_the_table(config):
     assert lines["Visitors"].split()[1:] == ["1,500"] * 3
     assert lines["Beyond burst + rate x time"].split()[-3:] == ["nobody"] * 3
     assert "Wait, half of them" in lines
+
+
+def test_no_figure_is_broken_into_two_lines_in_a_pipe(config):
+    done = run(config, *SMALL, *("--what-if", "rate=300/minute") * 4)
+    names, *lines = done.stdout.splitlines()
+    assert names.split() == ["as", "planned", *4 * ["rate", "300/minute"]]
+    [peaks] = [line for line in lines if line.startswith("Longest line ")]
+    assert len(re.findall(r"[\d,]+ after \d+ \w+", peaks)) == 5
+    assert not [line for line in lines if line.startswith(" ")], "it goes on with the line before"
+
+
+def test_a_bucket_that_loses_the_rate_is_named(config):
+    """A sale of 1,500 at 10 a second: the bucket of one is full before whoever was called has come."""
+    lines = run(config, *SMALL, "--what-if", "burst=1").stdout
+    assert "Rate is lost" not in lines, "it is said of the sale as planned"
+    config.write_text(CONFIG.replace("burst: 20, active: 300", "burst: 1"))
+    done = run(config, *SMALL, "--what-if", "burst=50")
+    assert "This one holds 0.1 s of the rate; one of five seconds loses hardly any: --what-if burst=50." in done.stdout
+    [least] = [line for line in done.stdout.splitlines() if line.startswith("Rate used, least in 10 s")]
+    lost, kept = re.findall(r"(\d+)% after", least)
+    assert int(lost) < 95 <= int(kept)
 
 
 def test_json_is_the_same_every_time_for_the_same_seed(config):

@@ -33,8 +33,8 @@ def crowd(terms, size, *, ghosts=0.0, arrive=2.0, rushes=(), seed=1, **given):
 
 
 def least_used(log: Log, window: float, start: float) -> float:
-    share = used(log, window, start)
-    return 1.0 if share is None else share
+    use = used(log, window, start)
+    return 1.0 if use is None else use.least
 
 
 RUSHES = {

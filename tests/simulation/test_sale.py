@@ -144,6 +144,14 @@ def test_the_shortcuts_change_nothing_that_can_be_seen():
     assert (quick.excess, quick.overtaken_by) <= (0, 2.5)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_shortcuts_lose_no_tokens_of_a_small_bucket(seed):
+    """It is full within hundredths of a second, and then whoever is a little late has cost some of the rate."""
+    sale = Sale(Terms(6000, 60, 2), Curve.even(1500, 10), no_js=0.0, seed=seed)
+    exact, quick = (simulate(replace(sale, exact=exact)) for exact in (True, False))
+    assert quick.end == pytest.approx(exact.end, rel=0.15)
+
+
 def test_a_large_sale_is_many_small_ones():
     """Ten times the rate for ten times the crowd: the same waits, at the same second. The small one follows each look."""
     small = replace(SALE, terms=Terms(600, 60, 50), curve=Curve.even(1500, 75), hidden=0.0)
