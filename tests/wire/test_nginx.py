@@ -38,11 +38,11 @@ def command(directory, file):
 
 
 @contextlib.asynccontextmanager
-async def nginx(directory, shop_port, gate_port, change=lambda text: text):
-    """Runs the shipped file."""
+async def nginx(directory, text_for):
+    """Runs what ``text_for`` gives for a port."""
     port = free_port()
     file = directory / "nginx.conf"
-    file.write_text(change(shipped(shop_port, gate_port, port)))
+    file.write_text(text_for(port))
     process = await asyncio.create_subprocess_exec(*command(directory, file))
     try:
 
@@ -77,8 +77,8 @@ class Edge:
         """What reached the shop, from nginx or the gate."""
         return self.gate.origin.heads
 
-    async def ask(self, target, *fields, method="GET", body=b""):
-        visitor = Visitor(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def ask(self, target, *fields, method="GET", body=b"", whence="127.0.0.1"):
+        visitor = Visitor(*await asyncio.open_connection("127.0.0.1", self.port, local_addr=(whence, 0)))
         lines = "".join(f"{line}\r\n" for line in (*fields, *([f"Content-Length: {len(body)}"] if body else [])))
         try:
             await visitor.send(f"{method} {target} HTTP/1.1\r\nHost: shop.test\r\n{lines}\r\n".encode("latin-1") + body)
@@ -103,7 +103,7 @@ async def together(directory, change=lambda text: text):
     edge = {"trust": ["127.0.0.1"], "ask": ["127.0.0.1"]}
     async with Origin() as origin, gate_before(origin, hello, app=own, edge=edge) as gate:
         engines.append(gate.engine)
-        async with nginx(directory, origin.port, gate.port, change) as port:
+        async with nginx(directory, lambda port: change(shipped(origin.port, gate.port, port))) as port:
             yield Edge(gate, port)
 
 
