@@ -9,7 +9,6 @@ import hmac
 import json
 import re
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -17,6 +16,7 @@ from os import urandom
 from pathlib import Path
 
 from gate import private
+from gate.core.jwt import base64url
 
 FILE = "operators.json"
 LOCAL_FILE = "local.token"
@@ -137,7 +137,7 @@ def local_token(state: Path) -> str | None:
 
 
 def _token(random: Callable[[int], bytes]) -> str:
-    return PREFIX + urlsafe_b64encode(random(32)).rstrip(b"=").decode()
+    return PREFIX + base64url(random(32))
 
 
 def _digest(token: str) -> str:

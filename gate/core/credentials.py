@@ -22,7 +22,6 @@ from gate.core.jwt import NotOurs, Signer
 KEY_BYTES = 32
 TICKET_SALT = b"gate.ticket"
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-LEEWAY = 30.0  # seconds; the clocks of two gates may differ by this much
 AT_A_TIME = 64  # ids
 MAX_TOKEN = 1024  # characters; longer ones are not looked at
 

@@ -122,7 +122,7 @@ def _newcomer(
     if view.mode is RoomMode.HOLD:
         return _wait(room, Reason.HOLD, ticket, HOLD_RETRY)
     if snapshot.taken < view.opens:
-        return _wait(room, Reason.NOT_OPEN, ticket, until_opening(view, snapshot.taken))
+        return _wait(room, Reason.NOT_OPEN, ticket, until_opening(view.opens, snapshot.taken))
     if is_called(ticket, view):
         return Claim(room, ticket)
     return _wait(room, Reason.LINE, ticket, until_called(view) if AWAY <= ticket.number < GROUPED else None)
@@ -137,9 +137,9 @@ def why_over(view: RoomView, now: float) -> Reason | None:
     return Reason.SOLD_OUT if view.left == 0 else None
 
 
-def until_opening(view: RoomView, now: float) -> float:
+def until_opening(opens: float, now: float) -> float:
     """Seconds until a visitor should look again: at the opening, or well before when it is far away."""
-    return min(HOLD_RETRY, max(2.0, view.opens - now))
+    return min(HOLD_RETRY, max(2.0, opens - now))
 
 
 def until_called(view: RoomView) -> float:

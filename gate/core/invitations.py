@@ -1,10 +1,10 @@
 """Invitations: a signed link that puts its bearer into one of a room's priority groups."""
 
 import json
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
 from gate.core.credentials import MAX_TOKEN, InvalidCredential, KeyRing
+from gate.core.jwt import base64url
 
 INVITATION_SALT = b"gate.invitation"
 PURPOSE = "invitation"
@@ -28,7 +28,7 @@ class Invitation:
 def sign_invitation(invitation: Invitation, keyring: KeyRing) -> str:
     """The token of the link; signed by the newest key, under a key of its own purpose."""
     payload = [invitation.room, invitation.group, invitation.id, invitation.uses, invitation.expires]
-    text = urlsafe_b64encode(json.dumps(payload, separators=(",", ":")).encode()).rstrip(b"=")
+    text = base64url(json.dumps(payload, separators=(",", ":")).encode()).encode()
     return keyring.marks(PURPOSE, INVITATION_SALT).mark(text).decode()
 
 

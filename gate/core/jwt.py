@@ -28,7 +28,7 @@ class Signer:
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """A token that says ``claims``."""
-        signed = f"{self._newest}.{_encode(_to_json(claims).encode())}"
+        signed = f"{self._newest}.{base64url(_to_json(claims).encode())}"
         return f"{signed}.{self._signature(self._newest, signed)}"
 
     def read(self, token: str) -> Any:
@@ -44,12 +44,13 @@ class Signer:
     def _signature(self, header: str, signed: str) -> str:
         mac = self._macs[header].copy()
         mac.update(signed.encode())
-        return _encode(mac.digest())
+        return base64url(mac.digest())
 
 
 def _header(id_: str) -> str:
-    return _encode(_to_json({"alg": "HS256", "typ": "JWT", "kid": id_}).encode())
+    return base64url(_to_json({"alg": "HS256", "typ": "JWT", "kid": id_}).encode())
 
 
-def _encode(data: bytes) -> str:
+def base64url(data: bytes) -> str:
+    """RFC 4648 section 5, without padding (RFC 7515 section 2)."""
     return urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -323,7 +323,7 @@ class Run:
         if desk.away and not desk.local:
             self._answer(now, who, worker, Word("waiting", 0, 0, 0, 0, round(STORE_RETRY * SECOND), Reason.STORE))
         elif START + now < desk.terms.opens:
-            wait = until_opening(worker.view, START + now)
+            wait = until_opening(worker.view.opens, START + now)
             self._answer(now, who, worker, Word("waiting", 0, 0, 0, 0, round(wait * SECOND), Reason.NOT_OPEN))
         elif self._called(who, desk.view(now, worker)):
             self.people.knocked[who] = min(self.people.knocked[who], now)

@@ -13,7 +13,7 @@ from gate.core import ledger, room
 from gate.core.blocks import LARGEST, Block
 from gate.core.bucket import SECOND
 from gate.core.credentials import Ticket
-from gate.core.decide import FULL_RETRY, HOLD_RETRY, STORE_RETRY
+from gate.core.decide import FULL_RETRY, HOLD_RETRY, STORE_RETRY, until_opening
 from gate.core.decision import Entry
 from gate.core.draw import SEED_BYTES, drawn_place
 from gate.core.invitations import Invitation
@@ -321,7 +321,7 @@ class Line:
         reason = terms.refusal(1e6 * now)
         if reason is None:
             return Entry("waiting", ticket, 0.0, LINE_RETRY, Reason.LINE)
-        wait = HOLD_RETRY if reason is not Reason.NOT_OPEN else min(HOLD_RETRY, max(LINE_RETRY, terms.opens - now))
+        wait = until_opening(terms.opens, now) if reason is Reason.NOT_OPEN else HOLD_RETRY
         return Entry("waiting", ticket, retry_after=wait, reason=reason)
 
     async def _enter(self, id_: str, terms: Terms) -> Entry:
