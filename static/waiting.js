@@ -131,7 +131,8 @@
     if (!epoch && (next === "line" || next === "early")) return status.full && state === "full" ? rest() : leave();
     if (next !== "line") {
       told = pace = 0;
-      become(next, news[0], news[1]);
+      // before the opening, what is said to all is said to those with a number: a draw is none of a group's
+      become(next, news[0], number || !status.now ? news[1] : 0);
 {% if opens %}
       if (next === "early") early(status);
 {% endif %}
@@ -208,11 +209,11 @@
     opens = moment === status.opens ? least(opens, at) : at;
     moment = status.opens;
     if (turn && !status.draw) place(status);
-    more({% if draws %}status.draw ? put({{ said.here }}, most(status.waiting, number)) : {% endif %}"");
+    more({% if draws %}status.draw && number ? put({{ said.here }}, most(status.waiting, number)) : {% endif %}"");
   }
 
   function count() {
-    var wait = most(0, up((opens - now()) / 1000)), minutes = wait <= 60 ? 1 : wait <= 300 ? 5 : wait <= 600 ? 10 : 99;
+    var wait = most(0, up((opens - now()) / 1000)), minutes = wait < 61 ? 1 : wait < 301 ? 5 : wait < 601 ? 10 : 99;
     large("count", opening.split("{span}"), floor(wait / 3600) + new Date(1000 * wait).toISOString().slice(13, 19));
     // to a screen reader three times
     if (minutes < mark) say(opening.replace("{span}", form(minutesLess, minutes).replace("{high}", minutes)), true);

@@ -26,6 +26,7 @@ from gate.web.links import way_back
 from gate.web.sheets import Leaf, Return, Row, Sheet
 from gate.web.standing import DUE, JITTER, Standing, document, standing, why
 
+_WAY = b'<p><a class="button" href="%b">%b</a></p>'
 SHEETS = 512  # kept: languages times rooms times states, until an operator's new word for the line makes others
 
 
@@ -119,12 +120,13 @@ class Pages:
     def sheet(self, language: Language, view: RoomView, seen: Standing, reason: Reason) -> Sheet:
         """The line page for everybody who stands in this state for this cause."""
         detail = _detail(language, seen, reason, view)
-        key = language.tag, view.name, view.message, seen.state, detail, view.seed, view.drawn
+        key = language.tag, view.name, view.message, seen.state, detail, view.seed, view.drawn, seen.invited
         sheet = self._sheets.get(key)
         if sheet is None:
             if len(self._sheets) >= SHEETS:
                 self._sheets.clear()
-            sheet = self._sheets[key] = Sheet(self._art.of(language, "waiting"), language, view, seen.state, detail)
+            prepared = self._art.of(language, "waiting")
+            sheet = self._sheets[key] = Sheet(prepared, language, view, seen.state, detail, invited=seen.invited)
         return sheet
 
     def line_fields(self, language: Language) -> Fields:
@@ -210,14 +212,15 @@ class Pages:
         reason: Reason | None = None,
         fields: Fields = (),
     ) -> Answer:
-        """A refusal. ``detail`` goes into the problem document only: a page repeats nothing that a visitor sent."""
+        """A refusal. ``detail`` goes into the problem document only: a page repeats nothing that a visitor sent. Where there is
+        no shop under the name that was asked for, there is no way to it."""
         words = sentences.REFUSED.get(status) or sentences.REFUSED[503 if status >= 500 else 400]
         return self._notice(
             wants,
             languages,
             status,
             words,
-            (sentences.HOME, "/"),
+            None if status == 421 else (sentences.HOME, "/"),
             detail=detail,
             retry_after=retry_after,
             reason=reason,
@@ -230,8 +233,9 @@ class Pages:
 
     def uninvited(self, visit: Visit, why_: str, status: int, back: str) -> Answer:
         """The invitation does not count, and why; ``back``, a checked path, leads into the line that everybody stands in."""
-        words = sentences.UNINVITED[why_], sentences.AS_EVERYBODY
-        return self._notice(visit.accepts, visit.languages, status, words, (sentences.JOIN, back))
+        words, language = (sentences.UNINVITED[why_], sentences.AS_EVERYBODY), self.language(visit)
+        detail = ". ".join(language.text(each) for each in words)
+        return self._notice(visit.accepts, visit.languages, status, words, (sentences.JOIN, back), detail=detail)
 
     def form(self, visit: Visit, kept: KeptForm) -> Answer:
         """200: what was kept, to be sent again with one press."""
@@ -264,7 +268,7 @@ class Pages:
         languages: tuple[str, ...],
         status: int,
         words: tuple[str, str],
-        go: tuple[str, str],
+        go: tuple[str, str] | None,
         *,
         detail: str = "",
         retry_after: float | None = None,
@@ -280,8 +284,7 @@ class Pages:
             {
                 "head": text(language.text(words[0])),
                 "why": text(sentence),
-                "go": text(language.text(go[0])),
-                "back": text(go[1]),
+                "way": b"" if go is None else _WAY % (text(go[1]), text(language.text(go[0]))),
             }
         )
         if retry_after is not None:
@@ -336,7 +339,8 @@ def _will_draw(view: RoomView) -> bool:
 
 
 def _detail(language: Language, seen: Standing, reason: Reason, view: RoomView) -> str:
-    return language.text(why(seen.state, reason, placed=seen.epoch is not None, draw=_will_draw(view)))
+    placed, draw = seen.epoch is not None, _will_draw(view)
+    return language.text(why(seen.state, reason, placed=placed, draw=draw, invited=seen.invited))
 
 
 def _html_fields(language: Language) -> Fields:

@@ -40,6 +40,7 @@ BY_REASON = {
     Reason.ACTIVE: _("The shop is full. Whenever somebody leaves, the next one in line gets in."),
 }
 DRAW = _("You are in good time. When we open, a draw decides the order of all who are here; who came first does not matter.")
+BESIDE_DRAW = _("You are in good time, and your place among those invited is kept. The draw decides the order of the others.")
 ENTERED = _("You are in.")
 NO_PLACE_YET = _("We cannot give out places in line right now. This page keeps trying and takes one for you as soon as it can.")
 

@@ -59,9 +59,12 @@ class Return:
 
 
 class Sheet:
-    """The page of one room in one language, for one state and its cause, before or after the draw."""
+    """The page of one room in one language, for one state and its cause, before or after the draw. ``invited``: for those
+    whom no draw touches."""
 
-    def __init__(self, prepared: Prepared, language: Language, view: RoomView, state: str, detail: str) -> None:
+    def __init__(
+        self, prepared: Prepared, language: Language, view: RoomView, state: str, detail: str, *, invited: bool
+    ) -> None:
         self.form_of = language.form_of
         self._lined = state == "line"
         self._early = state == "early"
@@ -91,7 +94,7 @@ class Sheet:
         self._number_kept = b"%b<br>%b" % (self._keep, before)
         self._sent = {"": b"", **{each: _SENT % text(language.text(said)) for each, said in sentences.SENT.items()}}
         self._facts = b'data-room="%b" data-state="%b" ' % (view.name.encode(), state.encode())
-        draw = draw_of(view)
+        draw, self._invited = None if invited else draw_of(view), invited
         self._page = prepared.with_filled(
             {
                 "head": self._title,
@@ -116,7 +119,7 @@ class Sheet:
     def fill(self, pieces: list[bytes], seen: Standing, seconds: int, view: RoomView, now: float, to: Return) -> bytes:
         """See :meth:`Leaf.fill`. ``pieces`` are what stands around the gaps. What is not so is left out, not only hidden: there
         are browsers without style sheets."""
-        _, number, turn, epoch, ahead, wait, retry_after = seen
+        _, number, turn, epoch, ahead, wait, retry_after, _ = seen
         if not self._placed:
             ahead = None
         card = self._placed and (ahead is not None or self._early)
@@ -172,7 +175,7 @@ class Sheet:
     def _more(self, seen: Standing, view: RoomView) -> bytes:
         """What was drawn, and whether what is left will do."""
         parts = []
-        if self._early and view.draw:
+        if self._early and view.draw and not self._invited:
             parts.append(self._here.replace(b"{n}", self.number(max(view.waiting, seen.number or 0))))
         elif seen.turn and seen.number and seen.number <= view.drawn:
             parts.append(self._drawn.replace(b"{n}", self.number(seen.turn)).replace(b"{m}", self.number(view.drawn)))

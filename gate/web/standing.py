@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from gate.core.credentials import Ticket
 from gate.core.decision import Decision
-from gate.core.line import AWAY
+from gate.core.line import AWAY, GROUPED
 from gate.core.snapshot import RoomView
 from gate.core.wait import Outlook, Place, ask_again, place_of
 from gate.core.words import Reason
@@ -18,7 +18,8 @@ DUE = frozenset({Reason.RATE, Reason.ACTIVE})  # the reasons for which the store
 class Standing(NamedTuple):
     """What both forms tell of one visitor. ``wait`` (at best and at worst) and ``retry_after`` in seconds, rounded.
 
-    ``turn`` is the place in the order: the number, or what was drawn for it; None before the draw.
+    ``turn`` is the place in the order: the number, or what was drawn for it; None before the draw. ``invited``: the ticket's
+    turn is one in a group, which no draw touches.
     """
 
     state: str
@@ -28,6 +29,7 @@ class Standing(NamedTuple):
     ahead: int | None
     wait: tuple[int, int] | None
     retry_after: float
+    invited: bool = False
 
 
 def standing(
@@ -42,12 +44,13 @@ def standing(
     state = state_of(decision, place)
     number = ticket.number if ticket.number < AWAY else None
     again = hundredths(retry_after(decision, place, state, draw))
+    invited = ticket.number >= GROUPED
     if place is None:
-        return Standing(state, number, None, ticket.epoch, None, None, again)
+        return Standing(state, number, None, ticket.epoch, None, None, again, invited)
     ahead, _, low, high = place
     wait = (round(low), round(high)) if low is not None and high is not None and state in ("line", "called") else None
     turn = None if number is None else view.turn_of(number)
-    return Standing(state, number, turn, ticket.epoch, ahead, wait, again)
+    return Standing(state, number, turn, ticket.epoch, ahead, wait, again, invited)
 
 
 def document(seen: Standing, decision: Decision, view: RoomView, grace: float, heading: str, detail: str) -> dict[str, Any]:
@@ -107,10 +110,11 @@ STATES = {
 }
 
 
-def why(state: str, reason: Reason, *, placed: bool, draw: bool) -> str:
-    """The sentence that is true of this state and its cause. ``placed``: there is a ticket. ``draw``: one decides the order."""
+def why(state: str, reason: Reason, *, placed: bool, draw: bool, invited: bool = False) -> str:
+    """The sentence that is true of this state and its cause. ``placed``: there is a ticket. ``draw``: one decides the order,
+    but not of those ``invited``."""
     if state == "early" and draw:
-        return sentences.DRAW
+        return sentences.BESIDE_DRAW if invited else sentences.DRAW
     if state == "store" and not placed:
         return sentences.NO_PLACE_YET
     if state == "line" or (state == "called" and reason is Reason.ACTIVE):

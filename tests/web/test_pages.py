@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from gate.core.credentials import Ticket
 from gate.core.decision import Decision, Quota
-from gate.core.line import AWAY
+from gate.core.draw import commitment
+from gate.core.line import AWAY, group_number, tag_of
 from gate.core.path import Path
 from gate.core.settings import Limit, Settings
-from gate.core.snapshot import RoomView
+from gate.core.snapshot import GroupView, RoomView
 from gate.core.visit import Visit
 from gate.core.words import Outcome, Reason, RoomMode
 from gate.web import sentences
@@ -269,7 +270,8 @@ def test_json_and_page_say_the_same(pages, tag):
         page.feed(answer.body.decode())
         document = told.get(name, {"detail": ""})
         if not name.startswith("refused-"):
-            assert document["detail"] in page.text or name == "fallback", name
+            said = document["detail"].split(". ") if name.startswith("uninvited") else [document["detail"]]
+            assert all(each in page.text for each in said) or name == "fallback", name
         if "retry_after" in document and answer.status in (429, 503):
             assert abs(document["retry_after"] - int(header(answer, "retry-after"))) <= 1, name
         if document.get("ahead") is not None and document["state"] in ("line", "hold", "store"):
@@ -316,6 +318,40 @@ def test_each_cause_has_its_own_sentence(pages):
     ]
     assert len({said[name] for name in distinct}) == len(distinct)
     assert said["called-active"] == said["waiting-active"]
+
+
+def test_a_document_tells_why_an_invitation_does_not_count(pages):
+    told = {cause: json.loads(pages.uninvited(visit(accepts="json"), cause, 410, "/").body) for cause in sentences.UNINVITED}
+    assert told["used"]["detail"] == "This invitation is used up. You can take a place in the line as everybody does."
+    assert told["over"]["detail"].startswith("This invitation is over. ")
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_nobody_is_sent_to_a_name_that_has_no_shop(pages, tag):
+    """Each address of the wrong host has the same page."""
+    for status in sentences.REFUSED:
+        page = pages.problem(status, "why it was", "html", (tag,)).body.decode()
+        assert ("<a " in page) == (status != 421), status
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_who_is_invited_takes_no_part_in_the_draw(sale, tag):
+    early = replace(VIEW, opens=1_795_777_200.0, serving=0, last=1432, waiting=1432, draw=True, seed=SEED)
+    early = replace(early, groups={tag_of("members"): GroupView(0, 0.3, 9)})
+    not_open = Decision(Outcome.WAIT, Reason.NOT_OPEN, "checkout", retry_after=20.0)
+    mine = replace(not_open, ticket=TICKET._replace(number=group_number(tag_of("members"), 7)))
+    says = sale._art.languages.known[tag].text
+    page = sale.waiting(visit(tag), mine, early, 1_795_770_000.0).body.decode()
+    assert says(sentences.BESIDE_DRAW) in page
+    assert says(sentences.DRAW) not in page.partition("<script")[0]
+    assert re.search('<details[^>]* id="?draw"? hidden', page)
+    assert commitment(SEED) not in page
+    assert says(sentences.HERE).partition("{n}")[0] not in page.partition('id="more"')[2].partition("</p>")[0]
+    told = json.loads(sale.waiting(visit(tag, accepts="json"), mine, early, 1_795_770_000.0).body)
+    assert (told["detail"], told["ahead"]) == (says(sentences.BESIDE_DRAW), 6)
+    others = sale.waiting(visit(tag), replace(not_open, ticket=TICKET), early, 1_795_770_000.0).body.decode()
+    assert says(sentences.DRAW) in others
+    assert commitment(SEED) in others
 
 
 def test_refusals_are_problem_documents(pages):

@@ -4,7 +4,11 @@ import re
 
 import pytest
 
+from gate.core.credentials import Ticket
+from gate.core.decision import Entry
 from gate.core.draw import commitment, drawn_place
+from gate.core.line import group_number, tag_of
+from gate.core.words import Reason
 from tests.web.browser.site import INSIDE, SEED, ahead, is_inside, near, text
 from tests.web.conftest import ROOM
 
@@ -67,6 +71,26 @@ def test_the_opening_is_told_in_the_visitors_own_time(site, open_page):
     page.goto(site.url + "/checkout")
     assert text(page, "#opens").replace("\u202f", " ") == "Friday, November 29, 2199, 11:00 AM UTC"
     assert page.locator("#count").is_hidden()
+
+
+def test_who_is_invited_reads_nothing_of_a_draw_that_is_not_theirs(site, open_page, monkeypatch):
+    gate = site.sale(60, order="random", groups={"members": {"share": "50%"}})
+    mine = Ticket("checkout", 1, group_number(tag_of("members"), 7), int(site.now * 1000), "i" * 22)
+
+    async def invited(*_: object) -> Entry:
+        return Entry("waiting", mine, retry_after=2.0, reason=Reason.NOT_OPEN)
+
+    monkeypatch.setattr(gate.room, "join", invited)
+    page = open_page()
+    page.goto(site.url + "/checkout")
+    said = text(page, "#why")
+    assert "The draw decides the order of the others" in said
+    site.passes(page, 50, until=lambda: site.count("GET", "/ticket") and site.count("GET", "/status"))
+    site.passes(page, 1)
+    assert text(page, "#why") == said
+    assert text(page, "#more") == ""
+    assert page.locator("#draw").is_hidden()
+    assert page.errors == []
 
 
 @pytest.mark.parametrize("how", ["computed", "asked", "without-javascript"])
