@@ -115,6 +115,7 @@ class Backend:
 
     async def status(self) -> Status:
         now = self._clock()
+        refused = examination.told(self.run)
         return gather(
             self.settings,
             self.orders,
@@ -122,7 +123,8 @@ class Backend:
             now=now,
             gate=__version__,
             stored=self._stored,
-            problems=[*filter(None, [examination.told(self.run)]), *self._problems.values()],
+            refused=refused is not None,
+            problems=[*filter(None, [refused]), *self._problems.values()],
             entering=self._entering,
         )
 

@@ -149,6 +149,8 @@ class Status(Part):
     """Every living worker follows this version."""
     stored: bool
     """The orders are in the store; false while it is away."""
+    config_refused: bool
+    """The config file on disk is not in force: it has mistakes, or the workers did not start with it."""
     store: StoreStatus
     origin: OriginStatus
     fallback: FallbackStatus
@@ -170,6 +172,7 @@ def gather(
     now: float,
     gate: str,
     stored: bool,
+    refused: bool,
     problems: list[str],
     entering: Mapping[str, float],
 ) -> Status:
@@ -197,6 +200,7 @@ def gather(
         version=orders.version,
         in_force=bool(living) and all(beat.orders >= orders.version for beat in living),
         stored=stored,
+        config_refused=refused,
         store=StoreStatus(
             up=any(beat.store_up for beat in living),
             age=None if informed is None else round(max(0.0, now - informed.taken), 1),

@@ -201,6 +201,7 @@ class _State(Collector):
         yield _gauge("gate_in_flight", "Requests at the origin, all workers.", status.in_flight)
         yield _gauge("gate_connections", "Visitors' connections, all workers.", status.connections)
         yield _gauge("gate_orders_version", "Version of the operators' orders.", status.version)
+        yield _gauge("gate_config_refused", "1 while the config file on disk is not in force.", status.config_refused)
         yield _states("gate_fallback_mode", "What is ordered for the fallback.", Switch, status.fallback.mode)
         yield _states("gate_shedding_mode", "What is ordered for shedding.", Shedding, status.shedding.mode)
 

@@ -100,6 +100,7 @@ def test_a_config_that_no_worker_could_run_is_refused_by_everybody_and_a_better_
     assert "edge.trust[0]" in answer.json()["problems"][0]
     eventually(lambda: said(gate, "config_refused"), what="the edit is refused too")
     assert any("edge.trust[0]" in problem for problem in gate.status()["problems"])
+    assert "gate_config_refused 1.0" in fetch(gate.operator_url + "/metrics").text
 
     logo = tmp_path / "logo.svg"
     logo.write_text("this is no picture")
@@ -113,7 +114,8 @@ def test_a_config_that_no_worker_could_run_is_refused_by_everybody_and_a_better_
     answer = reload(gate)
     assert (answer.status, answer.json()) == (202, {"accepted": True, "need_restart": ["listen"], "warnings": []})
     eventually(lambda: named("Better &amp; Sons"), ROLLS)
-    eventually(lambda: gate.status()["problems"] == [])
+    eventually(lambda: not gate.status()["config_refused"], what="the file is in force")
+    assert "gate_config_refused 0.0" in fetch(gate.operator_url + "/metrics").text
     eventually(lambda: len(workers(gate)) == 3 and not workers(gate) & before, ROLLS, what="the old ones have gone")
     ends(gate)
 
@@ -139,7 +141,7 @@ def test_a_successor_that_does_not_come_up_changes_nothing(gate: Gate) -> None:
     process_of(gate).signal(signal.SIGHUP)  # the file has not changed; asked to, the gate tries again
     gate.api("PUT", "/api/v1/fallback", {"mode": Switch.AUTO})
     eventually(lambda: named("Never Seen"), ROLLS)
-    eventually(lambda: gate.status()["problems"] == [])
+    eventually(lambda: not gate.status()["config_refused"], what="the file is in force")
     ends(gate)
 
 

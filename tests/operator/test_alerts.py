@@ -33,7 +33,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for settings in (SETTINGS, SALE):
         beat = replace(BEAT, rooms={name: RoomBeat(left=1) for name in settings.rooms})
-        status = gather(settings, Orders(), [beat], now=NOW, gate="1", stored=True, problems=[], entering={"checkout": 1.5})
+        status = gather(
+            settings, Orders(), [beat], now=NOW, gate="1", stored=True, refused=False, problems=[], entering={"checkout": 1.5}
+        )
         for family in text_string_to_metric_families(exposition(directory, status).decode()):
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels)
@@ -62,7 +64,7 @@ def test_a_breaker_counts_as_open_until_a_probe_has_closed_it(tmp_path: Path) ->
     """Or the alert would begin anew with each time that it waits for a request."""
     for state, value in (("closed", 0.0), ("half-open", 1.0), ("open", 1.0)):
         beat = replace(BEAT, breakers={"/x": state})
-        status = gather(SETTINGS, Orders(), [beat], now=NOW, gate="1", stored=True, problems=[], entering={})
+        status = gather(SETTINGS, Orders(), [beat], now=NOW, gate="1", stored=True, refused=False, problems=[], entering={})
         assert f'gate_breaker_open{{route="/x"}} {value}' in exposition(tmp_path, status).decode()
 
 

@@ -36,7 +36,15 @@ SETTINGS = Settings.model_validate(
 
 def picture(*beats: Beat, orders: Orders | None = None, now: float = NOW) -> Status:
     return gather(
-        SETTINGS, orders or Orders(), list(beats), now=now, gate="1", stored=True, problems=[], entering={"checkout": 1.5}
+        SETTINGS,
+        orders or Orders(),
+        list(beats),
+        now=now,
+        gate="1",
+        stored=True,
+        refused=False,
+        problems=[],
+        entering={"checkout": 1.5},
     )
 
 
@@ -209,7 +217,9 @@ SALE = Settings.model_validate(
 
 def sale(room: RoomBeat, *, after: float = 0.0) -> Status:
     beat = replace(BEAT, time=NOW + after, taken=NOW + after, rooms={"drop": room}, breakers={})
-    return gather(SALE, Orders(), [beat], now=NOW + after, gate="1", stored=True, problems=[], entering={"checkout": 1.5})
+    return gather(
+        SALE, Orders(), [beat], now=NOW + after, gate="1", stored=True, refused=False, problems=[], entering={"checkout": 1.5}
+    )
 
 
 def test_a_sale_shows_its_times_and_its_draw() -> None:
