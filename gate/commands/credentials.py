@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gate import audit, private
 from gate import keys as keyring
 from gate.commands.gateway import CommandFailed, Gate
-from gate.commands.terminal import ConfigOption, JsonOption, Misuse, fail, print_json, table_of, when
+from gate.commands.terminal import ConfigOption, JsonOption, Misuse, fail, print_json, screen, table_of, when
 from gate.core.settings import Settings
 from gate.operators import LOCAL, BadOperators, Operators, Role
 
@@ -52,7 +51,7 @@ def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         until = f" until {when(end)}" if end < math.inf else ""
         word = "signs" if row["signs"] else "not yet" if entry.signs_from > now else f"verifies{until}"
         table.add_row(entry.key.id, when(entry.made), when(entry.signs_from), word)
-    Console().print(table)
+    screen().print(table)
 
 
 @keys_app.command("rotate")
@@ -133,7 +132,7 @@ def list_operators(config: ConfigOption = None, as_json: JsonOption = False) -> 
     table = table_of("Name", "Role", "Since")
     for operator in found:
         table.add_row(operator.name, operator.role.value, when(operator.created))
-    Console().print(table if found else "There are none; `gate operators add NAME --role operator` makes one.")
+    screen().print(table if found else "There are none; `gate operators add NAME --role operator` makes one.")
 
 
 @operators_app.command("add")

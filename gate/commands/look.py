@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
 from gate.commands.gateway import CommandFailed, Gate, ask
-from gate.commands.terminal import ConfigOption, JsonOption, fail, print_json, table_of, when
+from gate.commands.terminal import ConfigOption, JsonOption, Misuse, fail, print_json, print_whole, screen, table_of, when
 from gate.core.instants import format_relative
 
 
@@ -28,7 +28,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
     else:
-        Console().print(overview(found))
+        screen().print(overview(found))
 
 
 def top(
@@ -37,9 +37,13 @@ def top(
     count: Annotated[int, typer.Option(min=0, help="Stop after so many looks; 0: at Ctrl-C.")] = 0,
 ) -> None:
     """The same, live. Ctrl-C ends it."""
+    alive = sys.stdout.isatty()
+    if not alive and not count:
+        raise Misuse("gate top needs a terminal; `gate status` says the same once")
     try:
         gate = Gate.named(config)
-        with Live(overview(gate.ask("GET", "/api/v1/status")), screen=sys.stdout.isatty(), auto_refresh=False) as live:
+        shown = overview(gate.ask("GET", "/api/v1/status"))
+        with Live(shown, console=screen(), screen=alive, auto_refresh=False) as live:
             looks = 1
             while looks != count:
                 time.sleep(every)
@@ -49,7 +53,7 @@ def top(
                     shown = Group(Text(str(error), style="bold red"))
                 live.update(shown, refresh=True)
                 looks += 1
-        if not sys.stdout.isatty():  # the last picture ends its line
+        if not alive:  # the last picture ends its line
             print()
     except CommandFailed as error:
         fail(error)
@@ -152,8 +156,7 @@ def audit(
     if as_json:
         print_json(entries)
         return
-    table = table_of("When", "Who", "What")
-    table.columns[-1].overflow = "fold"  # seed and commitment of a draw are read, and copied, in full
-    for entry in entries:
-        table.add_row(when(entry["at"]), escape(entry["who"]), Text(entry["what"]))
-    Console().print(table if entries else "Nobody has ordered anything yet.")
+    if not entries:
+        typer.echo("Nobody has ordered anything yet.")
+        return
+    print_whole([("When", "Who", "What"), *((when(entry["at"]), entry["who"], entry["what"]) for entry in entries)], head=True)

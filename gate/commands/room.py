@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gate.commands.gateway import CommandFailed, Gate
 from gate.commands.look import sale_of
-from gate.commands.terminal import ConfigOption, JsonOption, fail, print_json
+from gate.commands.terminal import ConfigOption, JsonOption, fail, print_json, print_whole
 from gate.core.words import RoomMode
 
 # the word that takes an order back
@@ -87,12 +84,7 @@ def _room(gate: Gate, name: str, change: dict[str, Any], *, dry_run: bool, as_js
     if as_json:
         print_json(shown)
         return
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
-    table.add_column()
-    table.add_column(overflow="fold")
-    for label, value in _rows(shown, found["time"]):
-        table.add_row(Text(label, style="dim"), Text(value))
-    Console().print(table)
+    print_whole(list(_rows(shown, found["time"])))
     _say(effect)
     if slow:
         typer.echo(slow, err=True)

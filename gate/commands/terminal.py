@@ -1,6 +1,7 @@
 """What the commands share: their common options, and how they speak."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -8,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 ConfigOption = Annotated[
     Path | None,
@@ -45,6 +47,21 @@ def screen() -> Console:
     if not console.is_terminal:
         console.width = WHOLE
     return console
+
+
+def print_whole(rows: Sequence[Sequence[str]], *, head: bool = False) -> None:
+    """Columns of which the last one is never broken: seeds and commitments are compared, and copied. ``head``: of the first
+    row, else of the first column, which names what stands beside it."""
+    console = screen()
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for number, row in enumerate(rows):
+        cells = [text.ljust(width) + "  " for text, width in zip(row, widths, strict=False)]
+        line = Text(("".join(cells) + row[-1]).rstrip())
+        if not head:
+            line.stylize("dim", 0, len(cells[0]))
+        elif number == 0:
+            line.stylize("dim")
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def table_of(*names: str, numbers: tuple[str, ...] = ()) -> Table:

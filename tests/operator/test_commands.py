@@ -1,5 +1,6 @@
 """The commands against a real operator listener."""
 
+import contextlib
 import json
 import os
 import re
@@ -41,6 +42,27 @@ def run(gate: Listener | Path, *words: str, **environment: str) -> Result:
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Result(done.exit_code, done.stdout, done.stderr)
+
+
+def at_terminal(*words: str, answer: bytes = b"", **environment: str) -> tuple[int, str]:
+    """The exit code, and what somebody sees who types this and ``answer``."""
+    ours, theirs = os.openpty()
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GATE_")}
+    os.write(ours, answer)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "gate", *words],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**env, "TERM": "xterm", "NO_COLOR": "1", **environment},
+    )
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+        while more := os.read(ours, 65536):
+            seen += more
+    os.close(ours)
+    return child.wait(60), seen.decode().replace("\r\n", "\n")
 
 
 def ordered(gate: Listener, room: str = "checkout") -> RoomOrders:
@@ -143,13 +165,28 @@ def test_a_sale(gate: Listener) -> None:
     assert f"of 812, seed {'cd' * 32}, commitment {'ab' * 32}" in run(gate, "room", "drop", COLUMNS="250").out
 
 
-def test_seed_and_commitment_are_never_cut_off(gate: Listener) -> None:
+def test_seed_and_commitment_are_never_cut_off_or_broken(gate: Listener) -> None:
     gate.beat(rooms={"drop": RoomBeat(drawn=812, commitment="ab" * 32, seed="cd" * 32)})
     eventually(lambda: "812 drawn" in run(gate, "audit").out, what="the draw is in the audit")
     for command in ("audit", "room drop"):
-        shown = re.sub(r"\s", "", run(gate, *command.split(), COLUMNS="60").out)
-        assert "ab" * 32 in shown
-        assert "cd" * 32 in shown
+        words = [*command.split(), "--config", str(gate.config)]
+        for shown in (run(gate, *command.split(), COLUMNS="60").out, at_terminal(*words, COLUMNS="60")[1]):
+            assert "ab" * 32 in shown
+            assert "cd" * 32 in shown
+
+
+def test_in_a_pipe_no_line_is_broken(gate: Listener) -> None:
+    gate.beat(store_up=False)
+    shown = run(gate, "status", COLUMNS="40").out
+    assert re.search(r"^checkout +auto +1284 .*120/minute$", shown, re.MULTILINE)
+    assert re.search(r"^! The store does not answer.*keeps its order\.$", shown, re.MULTILINE)
+
+
+def test_top_is_for_a_terminal(gate: Listener) -> None:
+    done = run(gate, "top")
+    assert (done.code, done.out) == (2, "")
+    assert "gate top needs a terminal; `gate status`" in done.err
+    assert "checkout" in at_terminal("top", "--count", "1", "--config", str(gate.config))[1]
 
 
 def test_what_a_change_does_to_the_wait_is_said_before_and_after(gate: Listener) -> None:
@@ -268,7 +305,7 @@ def test_no_gate_there(tmp_path: Path) -> None:
     assert "No gate has run here" in done.err
     assert f"gate serve --config {config}" in done.err
     Operators(tmp_path / "s").start()
-    for words in (("status",), ("top",), ("fallback", "on"), ("export-emails",), ("room", "x", "hold")):
+    for words in (("status",), ("top", "--count", "1"), ("fallback", "on"), ("export-emails",), ("room", "x", "hold")):
         done = run(config, *words)
         assert (done.code, done.out) == (1, "")
         assert f"No gate answers at http://127.0.0.1:{port} (Connection refused)" in done.err
@@ -361,24 +398,16 @@ def test_dropping_all_keys_is_asked_for_twice(tmp_path: Path) -> None:
     config.write_text(f'state: {tmp_path / "s"}\norigin: {{servers: ["http://127.0.0.1:9"]}}\n')
     before = keys.ensure_keyring(tmp_path / "s").newest.id
 
-    def answered(answer: bytes) -> tuple[int, str]:
-        """At a terminal."""
-        ours, theirs = os.openpty()
-        words = [sys.executable, "-m", "gate", "keys", "rotate", "--compromised", "--config", str(config)]
-        try:
-            os.write(ours, answer)
-            done = subprocess.run(words, stdin=theirs, capture_output=True, text=True, timeout=90, check=False)
-        finally:
-            os.close(ours)
-            os.close(theirs)
-        return done.returncode, done.stdout.strip()
-
-    assert answered(b"n\n") == (1, "")
+    words = ("keys", "rotate", "--compromised", "--config", str(config))
+    code, said = at_terminal(*words, answer=b"n\n")
+    assert code == 1
+    assert "become void. Go on? [y/N]:" in said
     assert [entry.key.id for entry in keys.load(tmp_path / "s").listed] == [before]
-    code, said = answered(b"y\n")
+    code, said = at_terminal(*words, answer=b"y\n")
     (entry,) = keys.load(tmp_path / "s").listed
     assert entry.key.id != before
-    assert (code, said) == (0, f"key {entry.key.id} signs from now\nAll tickets, passes and invitations are void.")
+    assert code == 0
+    assert said.endswith(f"key {entry.key.id} signs from now\nAll tickets, passes and invitations are void.\n")
 
 
 def test_what_is_done_to_keys_and_operators_is_in_the_audit(gate: Listener) -> None:
