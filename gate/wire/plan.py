@@ -133,7 +133,7 @@ class Plans:
             if now >= known.until or known.template is not template:
                 if known.expires <= now or known.expires - snapshot.taken < template.half:
                     return None
-                self._sign(known, template, snapshot)
+                self._sign(known, template, now)
             if plan.revoked and known.id in plan.revoked:
                 return None
             decision, cookie, end = known.decision, carried.line, known.end
@@ -145,12 +145,12 @@ class Plans:
             end = request_framing(common.length, bodied=plan.bodied) + end
         return decision, template.way, b"".join((plan.start, visitor.lines, cookie, end))
 
-    def _sign(self, known: Known, template: Template, snapshot: Snapshot) -> None:
+    def _sign(self, known: Known, template: Template, now: float) -> None:
         if known.template is not template:
             known.decision = replace(template.decision, held=known.held)
             known.template = template
         known.end = lines(self._engine.headers_for_origin(_NOBODY, known.decision)) + b"\r\n"
-        known.until = min(snapshot.taken + SIGNED_FOR, known.expires - template.half)
+        known.until = min(now + SIGNED_FOR, known.expires - template.half)
 
     def _carried(self, head: Head, plan: Plan) -> Carried | None:
         """The pass in the Cookie line, if there is one and no doubt about it."""
