@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from gate.core.notation import check_session
-from gate.core.settings import Room, parse_duration, parse_rate
+from gate.core.settings import Room, burst_for, parse_duration, parse_rate
 from gate.core.snapshot import RoomView
 from gate.core.words import Order, RoomMode, Shedding, Switch
 
@@ -30,7 +30,10 @@ class RoomOrders:
         return rate.amount, rate.get_expiry()
 
     def burst_of(self, room: Room) -> int:
-        return room.burst if self.burst is None else self.burst
+        """The order's, else the config's; where neither names one, it goes with the rate in force."""
+        if self.burst is not None:
+            return self.burst
+        return room.burst if self.rate is None or "burst" in room.model_fields_set else burst_for(parse_rate(self.rate))
 
     def active_of(self, room: Room) -> int | None:
         return room.active if self.active is None else (self.active or None)

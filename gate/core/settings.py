@@ -188,6 +188,14 @@ class Group(Model):
     """The part of the rate that is theirs while others wait too; what they do not use goes to the others."""
 
 
+def burst_for(rate: Any) -> int:
+    """The burst of a room that names none: what comes at ``rate`` in a quarter of a second, at least 1.
+
+    A smaller bucket is full before the next in line can come, and loses what runs over (docs/admission.md has the figures).
+    """
+    return max(1, int(rate.amount / rate.get_expiry() / 4))
+
+
 class Room(Model):
     """A waiting room: the routes it guards, how many may enter per minute, how many may be inside."""
 
@@ -197,8 +205,8 @@ class Room(Model):
     """Paths it guards: `/checkout/**`, `POST /cart/add`."""
     rate: Rate
     """New visitors per time: `120/minute`."""
-    burst: Positive = 1
-    """How many may enter at once after a quiet time."""
+    burst: Positive = Field(default_factory=lambda given: burst_for(given["rate"]))
+    """How many may enter at once after a quiet time; by default a quarter of a second of the rate, at least 1."""
     active: Positive | None = None
     """At most this many visitors inside at once."""
     session: Annotated[Duration, AfterValidator(check_session)] = 600.0

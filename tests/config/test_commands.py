@@ -114,8 +114,8 @@ def test_a_warning_is_shown_and_passes(run, tmp_path):
 def test_a_bucket_that_is_full_before_anybody_can_come_is_doubted(run, tmp_path):
     small = tmp_path / "small.yaml"
     small.write_text(
-        "rooms:\n  a: {match: /a, rate: 15000/minute}\n  b: {match: /b, rate: 15000/minute, burst: 13}\n"
-        "  c: {match: /c, rate: 20/second}\n"
+        "rooms:\n  a: {match: /a, rate: 15000/minute, burst: 1}\n  b: {match: /b, rate: 15000/minute, burst: 13}\n"
+        "  c: {match: /c, rate: 15000/minute}\n"
     )
     warning, fine = run("check", str(small)).stdout.splitlines()
     assert ":2: warning: rooms.a.burst: a burst of 1 is full before the next in line can come" in warning
@@ -292,7 +292,7 @@ def test_the_reference_in_the_documentation_is_the_model_s():
 
 
 def test_the_tables_can_be_printed(run):
-    assert "| `burst` | whole number > 0 | `1` |" in run("schema", "--markdown").stdout
+    assert "| `max_fields` | whole number > 0 | `100` |" in run("schema", "--markdown").stdout
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,16 @@ def test_orders_win():
     assert (orders.burst_of(ROOM), orders.active_of(ROOM), orders.message_of(ROOM)) == (1, 9, "")
 
 
+@pytest.mark.parametrize(("rate", "burst"), [("1/hour", 1), ("7/second", 1), ("10/second", 2), ("15000/minute", 62)])
+def test_a_burst_that_nobody_names_goes_with_the_rate_in_force(rate, burst):
+    room = Room.model_validate({"match": "/x", "rate": rate})
+    assert RoomOrders().burst_of(room) == burst
+    unnamed = Room.model_validate({"match": "/x", "rate": "1/second"})
+    assert RoomOrders(rate=rate).burst_of(unnamed) == burst
+    assert RoomOrders(rate=rate, burst=3).burst_of(unnamed) == 3
+    assert RoomOrders(rate=rate).burst_of(ROOM) == 20, "named in the config"
+
+
 def test_the_session_is_the_configs_or_the_orders():
     assert RoomOrders().session_of(ROOM) == 600
     assert RoomOrders(session="15m").view_of(ROOM).session == 900
