@@ -29,7 +29,7 @@ ASLEEP = 60.0  # a browser lets the timers of a hidden tab run once a minute (Ch
 ATTENTION = 60.0  # seconds until somebody looks at a tab that has rung, on average
 TOLD_EVERY = 4.0  # seconds between two batches of those who were seen again; in the gate half a second, here it is time
 BEATS = 256  # steps of visitors a second: those that fall together find the ledger as it was a moment ago; but in a bucket of
-LEAST_BURST = 1.0  # less than so many seconds of rate the token of a moment ago is lost
+STEADY_BURST = 1.0  # less than so many seconds of rate the token of a moment ago is lost
 BEAT = 1.0  # seconds between two calls ahead while nobody looks
 
 
@@ -71,7 +71,7 @@ class Run:
         self._awake = bytearray(kind == GHOST for kind in people.kind)  # whose next look is known; a ghost has none
         self._woken = 0  # everybody up to here has been called, and will look
         self._paused = -math.inf  # pages were told to pause until then
-        self._at_beats = not sale.exact and sale.terms.burst >= LEAST_BURST * sale.terms.per_second
+        self._at_beats = not sale.exact and sale.terms.burst >= STEADY_BURST * sale.terms.per_second
         self._way = sale.delay[0], sale.delay[1] - sale.delay[0]
 
     # -- the loop

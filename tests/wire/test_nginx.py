@@ -237,6 +237,19 @@ async def obliging(side):
             await side.send(b"raw:" + data)
 
 
+async def talk(edge, target, upgrade="websocket"):
+    """A WebSocket through ``edge`` to an :func:`obliging` origin: it opens, and what is said comes back."""
+    visitor = Visitor(*await asyncio.open_connection("127.0.0.1", edge.port))
+    key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    await visitor.send(
+        f"GET {target} HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n{key}\r\n".encode()
+    )
+    assert (await visitor.answer(head_only=True))[0] == 101
+    await visitor.send(b"hi")
+    assert await visitor.until(b"hi") == b"raw:hi"
+    visitor.close()
+
+
 SWITCHES = ("h2c", "h2c, websocket", "websocket, h2c", "TLS/1.0", "connect-udp", "anything")
 
 
@@ -251,15 +264,7 @@ async def test_only_websockets_become_tunnels(tmp_path, target):
             status, _, body = await edge.ask(target, *fields)
             assert (status, body) == (200, b"hello")
             assert not any(values_of(edge.heads[-1], name) for name in (b"upgrade", b"http2-settings"))
-        visitor = Visitor(*await asyncio.open_connection("127.0.0.1", edge.port))
-        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        await visitor.send(
-            f"GET {target} HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n{key}\r\n".encode()
-        )
-        assert (await visitor.answer(head_only=True))[0] == 101
-        await visitor.send(b"hi")
-        assert await visitor.until(b"hi") == b"raw:hi"
-        visitor.close()
+        await talk(edge, target, "WebSocket")
 
 
 async def test_what_is_said_about_the_visitor_is_nginxs_word(tmp_path):

@@ -1,6 +1,5 @@
 """nginx simply in front of the gate: edge/nginx/in-front.conf as it is shipped, on a real nginx."""
 
-import asyncio
 import contextlib
 import re
 from pathlib import Path
@@ -8,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gate.core.path import MalformedTarget, canonical
-from tests.wire.rig import Origin, Visitor, gate_before, values_of
-from tests.wire.test_nginx import GUARD, NGINX, SPELLINGS, Edge, hello, nginx, obliging
+from tests.wire.rig import Origin, gate_before, values_of
+from tests.wire.test_nginx import GUARD, NGINX, SPELLINGS, Edge, hello, nginx, obliging, talk
 
 SHIPPED = Path(__file__).parents[2] / "edge" / "nginx" / "in-front.conf"
 pytestmark = [
@@ -92,15 +91,7 @@ def readings(head):
 
 async def test_a_websocket_goes_through(tmp_path):
     async with together(tmp_path, obliging) as edge:
-        visitor = Visitor(*await asyncio.open_connection("127.0.0.1", edge.port))
-        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        await visitor.send(
-            f"GET /chat HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n".encode()
-        )
-        assert (await visitor.answer(head_only=True))[0] == 101
-        await visitor.send(b"hi")
-        assert await visitor.until(b"hi") == b"raw:hi"
-        visitor.close()
+        await talk(edge, "/chat")
 
 
 async def test_connections_to_the_gate_are_kept(tmp_path):
